@@ -1,0 +1,15 @@
+"""The site's own app: its commands, and the one place where the Dramatiq broker is set up."""
+
+from django_dramatiq.apps import DjangoDramatiqConfig
+
+
+class IngestionSiteConfig(DjangoDramatiqConfig):
+    """django_dramatiq's set-up (broker and middleware from DRAMATIQ_BROKER), under our app.
+
+    Installing django_dramatiq itself would add its Task table, its admin page and its `delete_old_tasks` actor:
+    a second, weaker ledger beside ours.
+    """
+
+    name = "ingestion_site"
+    label = "ingestion_site"
+    verbose_name = "Ingestion site"

@@ -1,0 +1,286 @@
+"""Everything the environment (or `.env`) may say, read once into one frozen value.
+
+Each variable is checked here, so that a wrong one stops the start with its name and what is allowed, not a
+traceback from the depths of a library hours later.
+"""
+
+import base64
+import binascii
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+
+from ingestion_site import embedded_state, secret_files
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+TRUE = ("true", "yes", "on", "1")
+FALSE = ("false", "no", "off", "0")
+
+
+class WrongSetting(Exception):
+    """An environment variable has a value that the service cannot use."""
+
+    def __init__(self, name: str, allowed: str, value: str | None = None) -> None:
+        shown = f" (it is {value!r})" if value is not None else ""
+        super().__init__(
+            f"{name} must be {allowed}{shown}. Set it in the environment or in .env; see .env.example."
+        )
+        self.name = name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The service's configuration. Sizes are bytes, times are in the unit their name ends with."""
+
+    data_dir: Path
+    debug: bool
+    log_level: str
+    secret_key: str
+    allowed_hosts: tuple[str, ...]
+    csrf_trusted_origins: tuple[str, ...]
+    behind_https_proxy: bool
+    database: dict[str, Any]
+    redis_url: str
+    redis_is_embedded: bool
+    queue_name: str
+    task_status_expiry_hours: int
+    audit_retention_days: int
+    max_queue_size: int
+    max_document_bytes: int
+    max_attempts: int
+    min_backoff_seconds: int
+    max_backoff_seconds: int
+    extraction_timeout_seconds: int
+    worker_processes: int
+    worker_threads: int
+    s3_endpoint_url: str
+    s3_bucket: str
+    s3_access_key_id: str
+    s3_secret_access_key: str
+    s3_region: str
+    webhook_secret: str
+    webhook_allow_private: bool
+
+
+class Reader:
+    """One method per kind of value; each raises WrongSetting with what is allowed."""
+
+    def __init__(self, env: environ.Env) -> None:
+        self._env = env
+
+    def text(self, name: str, default: str = "") -> str:
+        return str(self._env.str(name, default=default)).strip()
+
+    def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
+        value = self.text(name)
+        if not value:
+            return default
+        allowed = f"a whole number from {minimum} to {maximum}"
+        try:
+            number = int(value)
+        except ValueError:
+            raise WrongSetting(name, allowed, value) from None
+        if not minimum <= number <= maximum:
+            raise WrongSetting(name, allowed, value)
+        return number
+
+    def boolean(self, name: str, default: bool) -> bool:
+        value = self.text(name).lower()
+        if not value:
+            return default
+        if value in TRUE:
+            return True
+        if value in FALSE:
+            return False
+        raise WrongSetting(name, "true or false", value)
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        value = self.text(name, default).upper() or default
+        if value not in choices:
+            raise WrongSetting(name, "one of " + ", ".join(choices), value)
+        return value
+
+    def names(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        value = self.text(name)
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if value else default
+
+    def url(self, name: str, *, schemes: tuple[str, ...]) -> str:
+        value = self.text(name)
+        if not value:
+            return ""
+        allowed = "a URL that starts with " + " or ".join(f"{scheme}://" for scheme in schemes)
+        try:
+            parts = urlsplit(value)
+            parts.port  # noqa: B018  # urlsplit checks the port only when it is asked for
+        except ValueError:
+            raise WrongSetting(name, allowed) from None  # the value may hold a password: it is not repeated
+        if parts.scheme not in schemes or not (parts.netloc or parts.path.strip("/")):
+            raise WrongSetting(name, allowed)
+        return value
+
+
+def read(env_file: Path | None = None) -> Environment:
+    """Read the environment, after filling what is unset from `env_file` (default: ENV_FILE, else `.env` here).
+
+    Raises WrongSetting.
+    """
+    named = os.environ.get("ENV_FILE", "").strip()
+    path = env_file or (Path(named) if named else PROJECT_DIR / ".env")
+    if named and not path.is_file():
+        raise WrongSetting("ENV_FILE", "the path of a readable file", named)
+    if path.is_file():
+        environ.Env.read_env(path)
+    reader = Reader(environ.Env())
+    data_dir = _data_dir(reader)
+    redis_url = reader.url("REDIS_URL", schemes=REDIS_SCHEMES)
+    min_backoff = reader.integer("MIN_BACKOFF_SECONDS", 5, minimum=1, maximum=3600)
+    max_backoff = reader.integer("MAX_BACKOFF_SECONDS", 600, minimum=1, maximum=86_400)
+    if max_backoff < min_backoff:
+        raise WrongSetting(
+            "MAX_BACKOFF_SECONDS", f"at least MIN_BACKOFF_SECONDS ({min_backoff})", str(max_backoff)
+        )
+    s3_endpoint_url = reader.url("S3_ENDPOINT_URL", schemes=("http", "https"))
+    s3_bucket = reader.text("S3_BUCKET")
+    if s3_endpoint_url and not s3_bucket:
+        raise WrongSetting("S3_BUCKET", "the bucket's name when S3_ENDPOINT_URL is set")
+    s3_access_key_id, s3_secret_access_key = _pair(reader, "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
+    return Environment(
+        data_dir=data_dir,
+        debug=reader.boolean("DEBUG", False),
+        log_level=reader.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
+        secret_key=_secret_key(reader, data_dir),
+        allowed_hosts=reader.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
+        csrf_trusted_origins=_origins(reader),
+        behind_https_proxy=reader.boolean("BEHIND_HTTPS_PROXY", False),
+        database=_database(reader, data_dir),
+        redis_url=redis_url or embedded_state.redis_url(data_dir) or "redis://127.0.0.1:6379/0",
+        redis_is_embedded=not redis_url,
+        queue_name=_queue_name(reader),
+        task_status_expiry_hours=reader.integer("TASK_STATUS_EXPIRY_HOURS", 24, minimum=1, maximum=87_600),
+        audit_retention_days=reader.integer("AUDIT_RETENTION_DAYS", 365, minimum=1, maximum=36_500),
+        max_queue_size=reader.integer("MAX_QUEUE_SIZE", 10_000, minimum=1, maximum=100_000_000),
+        max_document_bytes=reader.integer("MAX_DOCUMENT_BYTES", 100 * 2**20, minimum=1, maximum=2**40),
+        max_attempts=reader.integer("MAX_ATTEMPTS", 4, minimum=1, maximum=100),
+        min_backoff_seconds=min_backoff,
+        max_backoff_seconds=max_backoff,
+        extraction_timeout_seconds=reader.integer(
+            "EXTRACTION_TIMEOUT_SECONDS", 300, minimum=1, maximum=86_400
+        ),
+        worker_processes=reader.integer("WORKER_PROCESSES", _cores(), minimum=1, maximum=256),
+        worker_threads=reader.integer("WORKER_THREADS", 8, minimum=1, maximum=256),
+        s3_endpoint_url=s3_endpoint_url,
+        s3_bucket=s3_bucket,
+        s3_access_key_id=s3_access_key_id,
+        s3_secret_access_key=s3_secret_access_key,
+        s3_region=reader.text("S3_REGION", "auto"),
+        webhook_secret=_webhook_secret(reader, data_dir),
+        webhook_allow_private=reader.boolean("WEBHOOK_ALLOW_PRIVATE", False),
+    )
+
+
+def _data_dir(reader: Reader) -> Path:
+    path = Path(reader.text("DATA_DIR") or PROJECT_DIR / "var").expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise WrongSetting("DATA_DIR", "a directory that this user may create and write", str(path)) from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise WrongSetting("DATA_DIR", "a directory that this user may write", str(path))
+    return path
+
+
+def _cores() -> int:
+    """Worker processes by default: one per core, at most four; a service on a shared machine stays a guest."""
+    return max(1, min(4, os.cpu_count() or 1))
+
+
+def _secret_key(reader: Reader, data_dir: Path) -> str:
+    given = reader.text("SECRET_KEY")
+    if not given:
+        return secret_files.read_or_create(data_dir / "secret_key", secret_files.new_secret_key)
+    if len(given) < 32:
+        raise WrongSetting("SECRET_KEY", "at least 32 random characters, or unset to have one made")
+    return given
+
+
+def _webhook_secret(reader: Reader, data_dir: Path) -> str:
+    """24 to 64 bytes, as https://github.com/standard-webhooks/standard-webhooks specifies."""
+    given = reader.text("WEBHOOK_SECRET")
+    if not given:
+        return secret_files.read_or_create(data_dir / "webhook_secret", secret_files.new_webhook_secret)
+    allowed = "whsec_ followed by 24 to 64 random bytes in base64, or unset to have one made"
+    try:
+        key = base64.b64decode(given.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        raise WrongSetting("WEBHOOK_SECRET", allowed) from None
+    if not given.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise WrongSetting("WEBHOOK_SECRET", allowed)
+    return given
+
+
+def _queue_name(reader: Reader) -> str:
+    name = reader.text("QUEUE_NAME", "document_ingestion")
+    if not (
+        0 < len(name) <= 100
+        and name.replace("_", "").replace("-", "").replace(".", "").isalnum()
+        and name.isascii()
+    ):
+        raise WrongSetting("QUEUE_NAME", "1 to 100 letters, digits, dots, hyphens or underscores", name)
+    return name
+
+
+def _origins(reader: Reader) -> tuple[str, ...]:
+    origins = reader.names("CSRF_TRUSTED_ORIGINS", ())
+    for origin in origins:
+        if not origin.startswith(("http://", "https://")):
+            raise WrongSetting(
+                "CSRF_TRUSTED_ORIGINS", "origins such as https://example.org, by commas", origin
+            )
+    return origins
+
+
+def _pair(reader: Reader, first: str, second: str) -> tuple[str, str]:
+    values = reader.text(first), reader.text(second)
+    if bool(values[0]) != bool(values[1]):
+        raise WrongSetting(
+            second if values[0] else first, f"set together with {first if values[0] else second}"
+        )
+    return values
+
+
+def _database(reader: Reader, data_dir: Path) -> dict[str, Any]:
+    """Django's settings of the database; SQLite in the data directory unless DATABASE_URL says otherwise."""
+    url = reader.url("DATABASE_URL", schemes=DATABASE_SCHEMES)
+    if not url or url.startswith("sqlite"):
+        name = Path(urlsplit(url).path[1:]) if url else data_dir / "db.sqlite3"
+        return _sqlite(name if name.is_absolute() else PROJECT_DIR / name)
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    if not config.get("NAME"):
+        raise WrongSetting(
+            "DATABASE_URL", "a URL with the database's name: postgresql://user:password@host:5432/name"
+        )
+    # No psycopg pool: a worker process needs about three connections for its whole life and granian's threads keep
+    # theirs, so a pool would add threads and a second set of time-outs and save nothing.
+    return {
+        **config,
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def _sqlite(path: Path) -> dict[str, Any]:
+    return {
+        "ENGINE": "queueadmin.sqlite",
+        "NAME": path,
+        # A file even in tests: worker threads and processes share the database.
+        "TEST": {"NAME": path.with_name("test.sqlite3")},
+    }

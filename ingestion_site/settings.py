@@ -1,0 +1,219 @@
+"""Django's settings, as a list; `environment.py` reads and checks what the environment says."""
+
+import sys
+from pathlib import Path
+
+from ingestion_site import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    ENVIRONMENT = environment.read()
+except environment.WrongSetting as error:
+    # One clear line: a traceback through Django's start would bury it.
+    sys.exit(str(error))
+
+DATA_DIR = ENVIRONMENT.data_dir
+DEBUG = ENVIRONMENT.debug
+SECRET_KEY = ENVIRONMENT.secret_key
+ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
+CSRF_TRUSTED_ORIGINS = list(ENVIRONMENT.csrf_trusted_origins)
+
+# --- The service's own settings, under the names of their environment variables -------------------------------
+
+QUEUE_NAME = ENVIRONMENT.queue_name
+TASK_STATUS_EXPIRY_HOURS = ENVIRONMENT.task_status_expiry_hours
+AUDIT_RETENTION_DAYS = ENVIRONMENT.audit_retention_days
+MAX_DOCUMENT_BYTES = ENVIRONMENT.max_document_bytes
+MAX_ATTEMPTS = ENVIRONMENT.max_attempts
+EXTRACTION_TIMEOUT_SECONDS = ENVIRONMENT.extraction_timeout_seconds
+WORKER_PROCESSES = ENVIRONMENT.worker_processes
+WORKER_THREADS = ENVIRONMENT.worker_threads
+S3_ENDPOINT_URL = ENVIRONMENT.s3_endpoint_url
+S3_BUCKET = ENVIRONMENT.s3_bucket
+S3_ACCESS_KEY_ID = ENVIRONMENT.s3_access_key_id
+S3_SECRET_ACCESS_KEY = ENVIRONMENT.s3_secret_access_key
+S3_REGION = ENVIRONMENT.s3_region
+WEBHOOK_SECRET = ENVIRONMENT.webhook_secret
+WEBHOOK_ALLOW_PRIVATE = ENVIRONMENT.webhook_allow_private
+
+# --- The job ledger ------------------------------------------------------------------------------------------
+
+REDIS_URL = ENVIRONMENT.redis_url
+MAX_QUEUE_SIZE = ENVIRONMENT.max_queue_size
+QUEUEADMIN = {
+    "REDIS_URL": REDIS_URL,
+    "NAMESPACE": "ingestion",
+    "MAX_QUEUE_SIZE": MAX_QUEUE_SIZE,
+    "MAX_ATTEMPTS": MAX_ATTEMPTS,
+    "MIN_BACKOFF_SECONDS": ENVIRONMENT.min_backoff_seconds,
+    "MAX_BACKOFF_SECONDS": ENVIRONMENT.max_backoff_seconds,
+}
+DRAMATIQ_BROKER = {
+    "BROKER": "queueadmin.broker.LedgerRedisBroker",
+    "OPTIONS": {},
+    "MIDDLEWARE": [
+        "queueadmin.middleware.RetryMiddleware",
+        "queueadmin.middleware.DeadLetterMiddleware",
+    ],
+}
+
+# TEMPORARY, until queueadmin's broker lands: removed with the next commits.
+if not (BASE_DIR / "queueadmin" / "broker.py").exists():
+    DRAMATIQ_BROKER = {"BROKER": "dramatiq.brokers.stub.StubBroker", "OPTIONS": {}, "MIDDLEWARE": []}
+
+# --- Django --------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    # Sets the broker up in django_dramatiq's way, without its Task table, its admin page and its clean-up actor.
+    "ingestion_site.apps.IngestionSiteConfig",
+    "queueadmin.apps.QueueAdminConfig",
+    "documents.apps.DocumentsConfig",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "ingestion_site.urls"
+WSGI_APPLICATION = "ingestion_site.wsgi.application"
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": ENVIRONMENT.database}
+# TEMPORARY, until queueadmin's SQLite back-end lands.
+if (
+    not (BASE_DIR / "queueadmin" / "sqlite").exists()
+    and ENVIRONMENT.database["ENGINE"] == "queueadmin.sqlite"
+):
+    DATABASES["default"]["ENGINE"] = "django.db.backends.sqlite3"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+# Read from the installed packages at start: nothing to collect, so nothing that a deployment can forget.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 3600
+
+# A request body is a reference to a document, never the document.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+# --- Browser security ----------------------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],  # the icons inside swagger-ui's style sheet
+        "connect-src": ["'self'"],
+        "font-src": ["'self'"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+if ENVIRONMENT.behind_https_proxy:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = 31_536_000
+
+# --- API -----------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["documents.api.auth.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "documents.api.problem.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+# TEMPORARY, until the documents API lands.
+if not (BASE_DIR / "documents" / "api" / "urls.py").exists():
+    REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"] = []
+    REST_FRAMEWORK["EXCEPTION_HANDLER"] = "rest_framework.views.exception_handler"
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Document ingestion",
+    "DESCRIPTION": "Submit documents that lie in object storage; read their text, pages and metadata when done.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# --- Logs ----------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "ingestion_site.logs.LineFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
+    "loggers": {
+        # Django's own handlers mail to nobody; everything goes to the root.
+        "django": {"handlers": [], "propagate": True, "level": "NOTSET"},
+        "django.server": {"handlers": [], "propagate": True, "level": "NOTSET"},
+        "botocore": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+    },
+}

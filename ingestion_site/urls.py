@@ -1,0 +1,37 @@
+"""Every public path of the service."""
+
+from importlib.util import find_spec
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponseRedirect
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from ingestion_site import health
+
+admin.site.site_header = "Document ingestion"
+admin.site.site_title = "Document ingestion"
+admin.site.index_title = "Control plane"
+
+
+def home(request: HttpRequest) -> HttpResponseRedirect:
+    """The bare address leads to what a person wants to see."""
+    return HttpResponseRedirect("/admin/")
+
+
+urlpatterns = [
+    path("", home),
+    path("admin/", admin.site.urls),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+]
+# TEMPORARY condition, until the documents API lands.
+if find_spec("documents.api") and find_spec("documents.api.urls"):
+    urlpatterns.append(path("api/documents/", include("documents.api.urls")))
+
+handler400 = "ingestion_site.errors.bad_request"
+handler403 = "ingestion_site.errors.permission_denied"
+handler404 = "ingestion_site.errors.not_found"
+handler500 = "ingestion_site.errors.server_error"

@@ -1,0 +1,177 @@
+"""Fixtures for every test: the database that was asked for, Valkey, S3, a real worker.
+
+The servers start when the first test wants them. The addresses are chosen before Django reads its settings, so
+that the settings of the tests are the settings of the service with other values in the environment.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import django
+import pytest
+import redis
+
+from tests import servers
+
+DATA_DIR = pytest.StashKey[Path]()
+POSTGRES_PORT = pytest.StashKey[int]()
+VALKEY_PORT = pytest.StashKey[int]()
+
+SERVICE_VARIABLES = (
+    "SECRET_KEY", "DATABASE_URL", "REDIS_URL", "QUEUE_NAME", "TASK_STATUS_EXPIRY_HOURS", "AUDIT_RETENTION_DAYS",
+    "MAX_QUEUE_SIZE", "MAX_DOCUMENT_BYTES", "MAX_ATTEMPTS", "MIN_BACKOFF_SECONDS", "MAX_BACKOFF_SECONDS",
+    "EXTRACTION_TIMEOUT_SECONDS", "WORKER_PROCESSES", "WORKER_THREADS", "S3_ENDPOINT_URL", "S3_BUCKET",
+    "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_REGION", "WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE",
+    "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "BEHIND_HTTPS_PROXY", "LOG_LEVEL", "DEBUG",
+)  # fmt: skip
+"""What the developer's own environment may hold, and a test must not see."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=["postgresql", "sqlite"],
+        default="postgresql",
+        help="database that the tests run on (default: postgresql)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the environment, before pytest-django (which comes last) loads the settings."""
+    data_dir = Path(tempfile.mkdtemp(prefix="ingestion-tests-"))
+    config.stash[DATA_DIR] = data_dir
+    config.stash[POSTGRES_PORT] = servers.free_port()
+    config.stash[VALKEY_PORT] = servers.free_port()
+    for name in SERVICE_VARIABLES:
+        os.environ.pop(name, None)
+    empty = data_dir / "empty.env"
+    empty.touch()
+    os.environ["ENV_FILE"] = str(empty)
+    os.environ["DATA_DIR"] = str(data_dir)
+    os.environ["REDIS_URL"] = f"redis://:test-password@127.0.0.1:{config.stash[VALKEY_PORT]}/0"
+    if config.getoption("--database") == "postgresql":
+        port = config.stash[POSTGRES_PORT]
+        os.environ["DATABASE_URL"] = f"postgresql://postgres:test-password@127.0.0.1:{port}/ingestion"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "ingestion_site.settings"
+    django.setup()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[DATA_DIR], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def database_kind(pytestconfig: pytest.Config) -> str:
+    """`postgresql` or `sqlite`."""
+    return str(pytestconfig.getoption("--database"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> Iterator[servers.PostgresServer]:
+    """The session's PostgreSQL, whatever `--database` says."""
+    with servers.PostgresServer(port=pytestconfig.stash[POSTGRES_PORT]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(database_kind: str, request: pytest.FixtureRequest) -> None:
+    """Start the database server just before pytest-django makes the test database."""
+    if database_kind == "postgresql":
+        request.getfixturevalue("postgres_server")
+
+
+@pytest.fixture(scope="session")
+def valkey_server(pytestconfig: pytest.Config) -> Iterator[servers.ValkeyServer]:
+    """The session's Valkey, at the address that the settings name. Tests that stop Valkey start one of their own."""
+    with servers.ValkeyServer(port=pytestconfig.stash[VALKEY_PORT]) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: servers.ValkeyServer) -> Iterator[redis.Redis]:
+    """A client of the session's Valkey, which is empty."""
+    with valkey_server.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[servers.S3Server]:
+    """The session's S3; give every test a bucket of its own."""
+    with servers.S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on."""
+    return servers.free_port()
+
+
+@pytest.fixture
+def data_dir(pytestconfig: pytest.Config) -> Path:
+    """The data directory that the settings of this run name."""
+    return pytestconfig.stash[DATA_DIR]
+
+
+@pytest.fixture
+def service_environment(transactional_db: None, valkey_server: servers.ValkeyServer) -> dict[str, str]:
+    """The variables with which another process uses this test's database and Valkey."""
+    from django.conf import settings
+    from django.db import connection
+
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "postgresql":
+        url = os.environ["DATABASE_URL"].rpartition("/")[0] + "/" + name
+    else:
+        url = f"sqlite:///{name}"
+    return {"DATABASE_URL": url, "REDIS_URL": valkey_server.url, "DATA_DIR": str(settings.DATA_DIR)}
+
+
+WorkerFactory = Callable[..., servers.ManageCommand]
+
+
+@pytest.fixture
+def live_worker(service_environment: dict[str, str]) -> Iterator[WorkerFactory]:
+    """`live_worker(threads=2, variables={...})` starts a real `manage.py rundramatiq` and returns it.
+
+    The worker uses this test's database and Valkey, has answered when it is returned (its master has booted), and
+    is drained and, if need be, killed at the end of the test. `.pid` is the Dramatiq master's.
+    """
+    started: list[servers.ManageCommand] = []
+
+    def start(
+        *, threads: int = 2, processes: int = 1, variables: dict[str, str] | None = None
+    ) -> servers.ManageCommand:
+        worker = servers.ManageCommand(
+            "rundramatiq", "--processes", str(processes), "--threads", str(threads),
+            variables={**service_environment, **(variables or {})},
+            ready=lambda command: "Worker process is ready for action" in command.output(),
+        )  # fmt: skip
+        started.append(worker)
+        worker.start()
+        return worker
+
+    yield start
+    for worker in started:
+        worker.close()
+
+
+@pytest.fixture
+def needs() -> Callable[[str, str], None]:
+    """`needs("tesseract-ocr", "tesseract")`: skip, naming the package, unless the program is installed.
+
+    Fails instead when CI is set: `.ci/run` has installed it, so a skip would hide a hole.
+    """
+
+    def check(package: str, binary: str) -> None:
+        for missing in servers.missing_tools({binary: package}):
+            if os.environ.get("CI"):
+                pytest.fail(str(missing))
+            pytest.skip(str(missing))
+
+    return check
