@@ -6,8 +6,8 @@ from django_dramatiq.apps import DjangoDramatiqConfig
 class IngestionSiteConfig(DjangoDramatiqConfig):
     """django_dramatiq's set-up (broker and middleware from DRAMATIQ_BROKER), under our app.
 
-    Installing django_dramatiq itself would add its Task table, its admin page and its `delete_old_tasks` actor:
-    a second, weaker ledger beside ours.
+    Installing django_dramatiq itself would add its Task table, its admin page and its `delete_old_tasks`
+    actor: a second, weaker ledger beside ours.
     """
 
     name = "ingestion_site"

@@ -7,6 +7,7 @@ traceback from the depths of a library hours later.
 import base64
 import binascii
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ class Reader:
 
 
 def read(env_file: Path | None = None) -> Environment:
-    """Read the environment, after filling what is unset from `env_file` (default: ENV_FILE, else `.env` here).
+    """Read the environment, after filling what is unset from `env_file` (default: ENV_FILE, else `.env`).
 
     Raises WrongSetting.
     """
@@ -198,7 +199,7 @@ def _data_dir(reader: Reader) -> Path:
 
 
 def _cores() -> int:
-    """Worker processes by default: one per core, at most four; a service on a shared machine stays a guest."""
+    """Worker processes by default: one per core, at most four: a guest on a shared machine."""
     return max(1, min(4, os.cpu_count() or 1))
 
 
@@ -228,11 +229,7 @@ def _webhook_secret(reader: Reader, data_dir: Path) -> str:
 
 def _queue_name(reader: Reader) -> str:
     name = reader.text("QUEUE_NAME", "document_ingestion")
-    if not (
-        0 < len(name) <= 100
-        and name.replace("_", "").replace("-", "").replace(".", "").isalnum()
-        and name.isascii()
-    ):
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name):
         raise WrongSetting("QUEUE_NAME", "1 to 100 letters, digits, dots, hyphens or underscores", name)
     return name
 
@@ -267,8 +264,8 @@ def _database(reader: Reader, data_dir: Path) -> dict[str, Any]:
         raise WrongSetting(
             "DATABASE_URL", "a URL with the database's name: postgresql://user:password@host:5432/name"
         )
-    # No psycopg pool: a worker process needs about three connections for its whole life and granian's threads keep
-    # theirs, so a pool would add threads and a second set of time-outs and save nothing.
+    # No psycopg pool: a worker process needs about three connections for its whole life and granian's
+    # threads keep theirs, so a pool would add threads and a second set of time-outs and save nothing.
     return {
         **config,
         "ENGINE": "django.db.backends.postgresql",

@@ -13,13 +13,11 @@ UNSHOWN_FIELDS = frozenset({"request", "response", "exc_info"})
 class LineFormatter(logging.Formatter):
     """`2026-01-31T12:00:00.123Z INFO queueadmin.broker: job claimed queue=ingest jobs=3` (UTC)."""
 
-    converter = time.gmtime
-
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  (logging's name)
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", self.converter(record.created))
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         return f"{moment}.{int(record.msecs):03d}Z"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)

@@ -12,9 +12,9 @@ from pathlib import Path
 def read_or_create(path: Path, make: Callable[[], str]) -> str:
     """Return the secret in `path`, made by `make` if the file does not exist yet (mode 0600).
 
-    Several processes may start at once and must end with the same secret: the text is written to a file of its
-    own and *linked* to `path`, which only one of them can do. (O_EXCL alone lets a second process read a file
-    that is still empty.)
+    Several processes may start at once and must end with the same secret: the text is written to a file
+    of its own and *linked* to `path`, which only one of them can do. (O_EXCL alone lets a second process
+    read a file that is still empty.)
 
     Raises OSError when the directory cannot be written.
     """
@@ -40,7 +40,7 @@ def new_secret_key() -> str:
 
 
 def new_webhook_secret() -> str:
-    """A signing secret as the Standard Webhooks specification writes it: `whsec_` and 32 random bytes in base64."""
+    """A signing secret as Standard Webhooks writes it: `whsec_` and 32 random bytes in base64."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 

@@ -19,7 +19,7 @@ SECRET_KEY = ENVIRONMENT.secret_key
 ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
 CSRF_TRUSTED_ORIGINS = list(ENVIRONMENT.csrf_trusted_origins)
 
-# --- The service's own settings, under the names of their environment variables -------------------------------
+# --- The service's own settings, under the names of their environment variables -------------------
 
 QUEUE_NAME = ENVIRONMENT.queue_name
 TASK_STATUS_EXPIRY_HOURS = ENVIRONMENT.task_status_expiry_hours
@@ -37,7 +37,7 @@ S3_REGION = ENVIRONMENT.s3_region
 WEBHOOK_SECRET = ENVIRONMENT.webhook_secret
 WEBHOOK_ALLOW_PRIVATE = ENVIRONMENT.webhook_allow_private
 
-# --- The job ledger ------------------------------------------------------------------------------------------
+# --- The job ledger -------------------------------------------------------------------------------
 
 REDIS_URL = ENVIRONMENT.redis_url
 MAX_QUEUE_SIZE = ENVIRONMENT.max_queue_size
@@ -62,10 +62,10 @@ DRAMATIQ_BROKER = {
 if not (BASE_DIR / "queueadmin" / "broker.py").exists():
     DRAMATIQ_BROKER = {"BROKER": "dramatiq.brokers.stub.StubBroker", "OPTIONS": {}, "MIDDLEWARE": []}
 
-# --- Django --------------------------------------------------------------------------------------------------
+# --- Django ---------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    # Sets the broker up in django_dramatiq's way, without its Task table, its admin page and its clean-up actor.
+    # Sets the broker up in django_dramatiq's way, without its Task table, admin page and clean-up actor.
     "ingestion_site.apps.IngestionSiteConfig",
     "queueadmin.apps.QueueAdminConfig",
     "documents.apps.DocumentsConfig",
@@ -143,7 +143,7 @@ WHITENOISE_MAX_AGE = 3600
 # A request body is a reference to a document, never the document.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-# --- Browser security ----------------------------------------------------------------------------------------
+# --- Browser security -----------------------------------------------------------------------------
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -172,7 +172,7 @@ if ENVIRONMENT.behind_https_proxy:
     CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000
 
-# --- API -----------------------------------------------------------------------------------------------------
+# --- API ------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["documents.api.auth.ApiKeyAuthentication"],
@@ -190,7 +190,7 @@ if not (BASE_DIR / "documents" / "api" / "urls.py").exists():
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Document ingestion",
-    "DESCRIPTION": "Submit documents that lie in object storage; read their text, pages and metadata when done.",
+    "DESCRIPTION": "Submit documents that lie in object storage; read their text, pages and metadata.",
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
@@ -200,7 +200,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
-# --- Logs ----------------------------------------------------------------------------------------------------
+# --- Logs -----------------------------------------------------------------------------------------
 
 LOGGING = {
     "version": 1,

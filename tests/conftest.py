@@ -1,7 +1,7 @@
 """Fixtures for every test: the database that was asked for, Valkey, S3, a real worker.
 
-The servers start when the first test wants them. The addresses are chosen before Django reads its settings, so
-that the settings of the tests are the settings of the service with other values in the environment.
+The servers start when the first test wants them. The addresses are chosen before Django reads its settings,
+so that the settings of the tests are the settings of the service with other values in the environment.
 """
 
 import os
@@ -21,8 +21,9 @@ POSTGRES_PORT = pytest.StashKey[int]()
 VALKEY_PORT = pytest.StashKey[int]()
 
 SERVICE_VARIABLES = (
-    "SECRET_KEY", "DATABASE_URL", "REDIS_URL", "QUEUE_NAME", "TASK_STATUS_EXPIRY_HOURS", "AUDIT_RETENTION_DAYS",
-    "MAX_QUEUE_SIZE", "MAX_DOCUMENT_BYTES", "MAX_ATTEMPTS", "MIN_BACKOFF_SECONDS", "MAX_BACKOFF_SECONDS",
+    "SECRET_KEY", "DATABASE_URL", "REDIS_URL", "QUEUE_NAME", "TASK_STATUS_EXPIRY_HOURS",
+    "AUDIT_RETENTION_DAYS", "MAX_QUEUE_SIZE", "MAX_DOCUMENT_BYTES",
+    "MAX_ATTEMPTS", "MIN_BACKOFF_SECONDS", "MAX_BACKOFF_SECONDS",
     "EXTRACTION_TIMEOUT_SECONDS", "WORKER_PROCESSES", "WORKER_THREADS", "S3_ENDPOINT_URL", "S3_BUCKET",
     "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_REGION", "WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE",
     "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "BEHIND_HTTPS_PROXY", "LOG_LEVEL", "DEBUG",
@@ -86,7 +87,7 @@ def django_db_modify_db_settings(database_kind: str, request: pytest.FixtureRequ
 
 @pytest.fixture(scope="session")
 def valkey_server(pytestconfig: pytest.Config) -> Iterator[servers.ValkeyServer]:
-    """The session's Valkey, at the address that the settings name. Tests that stop Valkey start one of their own."""
+    """The session's Valkey, at the address in the settings. A test that stops Valkey starts its own."""
     with servers.ValkeyServer(port=pytestconfig.stash[VALKEY_PORT]) as server:
         yield server
 
@@ -139,8 +140,8 @@ WorkerFactory = Callable[..., servers.ManageCommand]
 def live_worker(service_environment: dict[str, str]) -> Iterator[WorkerFactory]:
     """`live_worker(threads=2, variables={...})` starts a real `manage.py rundramatiq` and returns it.
 
-    The worker uses this test's database and Valkey, has answered when it is returned (its master has booted), and
-    is drained and, if need be, killed at the end of the test. `.pid` is the Dramatiq master's.
+    The worker uses this test's database and Valkey, has booted when it is returned, and is drained and, if
+    need be, killed at the end of the test. `.pid` is the Dramatiq master's.
     """
     started: list[servers.ManageCommand] = []
 

