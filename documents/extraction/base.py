@@ -1,0 +1,141 @@
+"""The values that cross the borders of extraction. All frozen, none knows an engine, Django or a setting."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+MIB = 1024 * 1024
+
+PAGE_BREAK = "\n\n"
+"""What stands between two pages in `Extraction.text`."""
+
+JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+Progress = Callable[[str, int | None, int | None], None]
+"""Called with (stage, done, total): "extract", 12, 619."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a file is, judged by its bytes.
+
+    `extension` (without dot) names the format and is the key of the registry; `content_type` is that format's media
+    type; `declared` is what the client claimed; `warnings` say where claim and bytes differ.
+    """
+
+    content_type: str
+    extension: str
+    declared: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page, slide, sheet or chapter. `number` starts at 1; `label` is its name, if it has one."""
+
+    number: int
+    text: str
+    label: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One engine that was run: how long it took (seconds) and why it was left ("" = its result was taken)."""
+
+    engine: str
+    seconds: float
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """The text of a document. `text` is the pages joined by `PAGE_BREAK`."""
+
+    text: str
+    pages: tuple[Page, ...]
+    engine: str
+    content_type: str
+    metadata: dict[str, JsonValue] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    tried: tuple[Tried, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may differ from one document to the next. None = the sandbox's limit."""
+
+    timeout_seconds: float | None = None
+    max_pages: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one extraction may use; each limit ends in an error of its own, never in a dead worker.
+
+    `memory_bytes` is address space (RLIMIT_AS) of each process: 2 GiB leaves room for OCR engines, whose peak was
+    measured at 1.2 GiB. `output_bytes` bounds the extracted text as UTF-8, and with it what the parent ever reads.
+    """
+
+    timeout_seconds: float = 300.0
+    memory_bytes: int = 2048 * MIB
+    output_bytes: int = 64 * MIB
+    file_bytes: int = 512 * MIB
+    open_files: int = 256
+    max_pages: int = 10_000
+    recycle_documents: int = 200
+    recycle_rss_bytes: int = 512 * MIB
+    start_seconds: float = 30.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What an engine is given. `work_dir` is private to this document and removed afterwards."""
+
+    path: Path
+    identity: Identity
+    work_dir: Path
+    max_pages: int
+    output_bytes: int
+    report: Progress
+
+
+class Engine(Protocol):
+    """One way to read some formats; one file per engine under `engines/`.
+
+    `spawns` says that it runs system programs, so that the sandbox looks for processes they left behind.
+    """
+
+    name: str
+    spawns: bool
+
+    def accepts(self, identity: Identity) -> bool:
+        """Tell whether this engine can read that format at all."""
+
+    def extract(self, request: Request) -> Extraction:
+        """Read the document. Raises an ExtractionError; any other exception counts as Damaged."""
+
+
+def extraction(
+    engine: str,
+    request: Request,
+    pages: Sequence[Page],
+    *,
+    metadata: Mapping[str, JsonValue] | None = None,
+    warnings: Sequence[str] = (),
+) -> Extraction:
+    """Build the Extraction of `pages`, leaving out empty metadata."""
+    return Extraction(
+        text=PAGE_BREAK.join(page.text for page in pages),
+        pages=tuple(pages),
+        engine=engine,
+        content_type=request.identity.content_type,
+        metadata={key: value for key, value in (metadata or {}).items() if value not in (None, "", [])},
+        warnings=tuple(warnings),
+    )
+
+
+def to_dict(value: Any) -> dict[str, Any]:
+    """Return a flat frozen dataclass as a dict (`dataclasses.asdict` deep-copies, which costs on big texts)."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

@@ -1,0 +1,1 @@
+"""One file per engine; `documents.extraction.registry` says which format uses which."""
