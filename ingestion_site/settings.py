@@ -59,7 +59,7 @@ DRAMATIQ_BROKER = {
 }
 
 # TEMPORARY, until queueadmin's broker lands: removed with the next commits.
-if not (BASE_DIR / "queueadmin" / "broker.py").exists():
+if not (BASE_DIR / "queueadmin" / "worker.py").exists():
     DRAMATIQ_BROKER = {"BROKER": "dramatiq.brokers.stub.StubBroker", "OPTIONS": {}, "MIDDLEWARE": []}
 
 # --- Django ---------------------------------------------------------------------------------------
