@@ -19,7 +19,8 @@ class DataDirInUse(Exception):
 def claimed(data_dir: Path, *, wait_seconds: float = PREVIOUS_RUN_SECONDS) -> Iterator[int]:
     """Hold the data directory's lock; yields the file descriptor, for children that must keep it held.
 
-    The kernel drops the lock with its last holder, however that ended. Raises DataDirInUse after `wait_seconds`.
+    The kernel drops the lock with its last holder, however that ended. Raises DataDirInUse after
+    `wait_seconds`.
     """
     path = data_dir / "up.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

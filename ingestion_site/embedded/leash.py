@@ -1,11 +1,13 @@
 """Run a command that must not outlive its parent: `python leash.py COMMAND ARGUMENT...`.
 
-The parent keeps the other end of this process's standard input open and starts it in a session of its own. When
-the parent dies, even by SIGKILL, the pipe closes; the command gets SIGTERM, and whatever is left of its session
-SIGKILL soon after. When the command ends by itself, its orphans are killed too and its exit code is passed on.
+The parent keeps the other end of this process's standard input open and starts it in a session of its
+own. When the parent dies, even by SIGKILL, the pipe closes; the command gets SIGTERM, and whatever is
+left of its session SIGKILL soon after. When the command ends by itself, its orphans are killed too and
+its exit code is passed on.
 
-A pipe works on Linux and macOS alike, and reaches grandchildren, where PR_SET_PDEATHSIG alone does neither. It is
-a script of its own, with the standard library only, so that it starts in 20 ms and weighs little.
+A pipe works on Linux and macOS alike, and reaches grandchildren, where PR_SET_PDEATHSIG alone does
+neither. It is a script of its own, with the standard library only, so that it starts in 20 ms and weighs
+little.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import time
 from pathlib import Path
 
 ORPHAN_GRACE_SECONDS = 3.0
-"""Between SIGTERM and SIGKILL when the parent has died: enough to release jobs, short for whoever restarts."""
+"""Between SIGTERM and SIGKILL when the parent has died: enough to release jobs, short for whoever
+restarts."""
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -31,7 +34,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def main(command: list[str]) -> int:
     """Run `command` on the leash; return its exit code, 128 + n when signal n ended it."""
     if os.getsid(0) != os.getpid():
-        os.setsid()  # from here on, "the session" is this command and what it starts, never the caller's shell
+        os.setsid()  # "the session" is from here on this command's, never the caller's shell
     wakeup_read, wakeup_write = os.pipe()
     os.set_blocking(wakeup_write, False)
     signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)

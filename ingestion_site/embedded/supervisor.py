@@ -1,4 +1,4 @@
-"""Keeps a few long-running services alive: starts them, restarts those that die, stops them in reverse order."""
+"""Keeps long-running services alive: starts them, restarts those that die, stops them in reverse order."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Backoff:
-    """Seconds to wait before a restart: doubling from `first` to `most`, forgotten after `healthy` seconds of life."""
+    """Seconds before a restart: doubling from `first` to `most`; a life of `healthy` seconds starts afresh."""
 
     first: float = 1.0
     most: float = 30.0
@@ -69,7 +69,7 @@ class Supervisor:
     _thread: threading.Thread | None = None
 
     def start(self, service: Service) -> None:
-        """Start a service now and keep it running from here on. Raises OSError when it cannot be started at all."""
+        """Start a service now and keep it running from here on. Raises OSError when none can be made."""
         with self._lock:
             self._running.append(
                 _Running(service=service, process=self._spawn(service), started=time.monotonic())

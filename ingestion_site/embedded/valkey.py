@@ -24,8 +24,9 @@ MAX_SOCKET_PATH = 100
 class EmbeddedValkey:
     """Where the embedded Valkey keeps its files and how to reach it.
 
-    It listens on a Unix socket only: nobody else on the machine can reach it, no port can be taken, and a client
-    that reconnects to a dead server cannot by chance connect to itself, as on an ephemeral TCP port.
+    It listens on a Unix socket only: nobody else on the machine can reach it, no port can be taken, and
+    a client that reconnects to a dead server cannot by chance connect to itself, as on an ephemeral TCP
+    port.
     """
 
     directory: Path
@@ -46,7 +47,7 @@ class EmbeddedValkey:
         return f"unix://:{quote(self.password)}@{quote(str(self.socket))}?db=0"
 
     def command(self) -> list[str]:
-        """Write the configuration (a file of mode 0600: a command line shows its password in `ps`) and name it."""
+        """Write the configuration (mode 0600: a command line would show the password in `ps`) and name it."""
         configuration = self.directory / "valkey.conf"
         lines = {
             "port": "0",
@@ -78,7 +79,8 @@ class EmbeddedValkey:
 
 
 def _socket_path(directory: Path) -> Path:
-    """Below the data directory, or, when that path is too long for a socket, below the temporary directory."""
+    """Below the data directory, or, when that path is too long for a socket, below the temporary
+    directory."""
     path = directory / "valkey.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path

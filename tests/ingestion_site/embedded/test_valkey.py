@@ -38,9 +38,11 @@ def test_it_wants_its_password_and_opens_no_port(tmp_path: Path) -> None:
     with running(valkey) as client:
         assert client.config_get("port") == {"port": "0"}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
-        with redis.Redis(unix_socket_path=str(valkey.socket)) as stranger:
-            with pytest.raises(redis.AuthenticationError):
-                stranger.ping()
+        with (
+            redis.Redis(unix_socket_path=str(valkey.socket)) as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            stranger.ping()
 
 
 def test_only_its_owner_can_read_the_password(tmp_path: Path) -> None:
