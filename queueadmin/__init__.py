@@ -1,0 +1,1 @@
+"""Durable, audited jobs for Dramatiq in Django, and their control plane."""

@@ -1,0 +1,352 @@
+"""`LedgerRedisBroker`: Dramatiq's broker interface over the ledger and the ready sets.
+
+Sending inserts the job in the caller's transaction and adds its id to a ready set on commit.
+Dramatiq sees one queue, "jobs", with one consumer per process; our queues and priorities are
+rows and keys of ours.
+
+Dramatiq's `emit_before` and `emit_after` swallow what middleware raises, so everything that must
+happen around a job happens in the overrides below, never in a hook.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, close_old_connections, transaction
+from dramatiq import Actor
+from dramatiq.broker import Broker, Consumer, MessageProxy
+from dramatiq.message import Message
+from dramatiq.middleware import Middleware, SkipMessage
+
+from queueadmin import lifecycle, lookup
+from queueadmin.conf import QueueSettings, queue_settings
+from queueadmin.context import enter_job
+from queueadmin.decisions import Decision, without_decision
+from queueadmin.exceptions import BrokerUnavailable, ConfigurationError
+from queueadmin.hand import Held
+from queueadmin.ids import job_id_of
+from queueadmin.jobs import NewJob, Ready
+from queueadmin.ready import Publisher, ReadySets, connect
+from queueadmin.room import RoomKeeper
+from queueadmin.sanitize import require_storable
+from queueadmin.worker import WorkerRuntime
+
+if TYPE_CHECKING:
+    from dramatiq.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+DRAMATIQ_QUEUE = "jobs"
+"""The one queue that Dramatiq knows."""
+
+_SEND_OPTIONS = frozenset({"priority", "unique_key", "partition_key", "max_attempts", "follow_up", "parent_id"})
+_ACTOR_OPTIONS = frozenset({"every_seconds"})
+_NORMAL_FIRST_EVERY = 8
+_PAUSE_SECONDS = 0.5
+_CREDIT_SECONDS = 0.25
+
+
+class LedgerRedisBroker(Broker):
+    """A Dramatiq broker whose jobs are rows. See the module's docstring."""
+
+    def __init__(self, *, middleware: Sequence[Middleware] = (), settings: QueueSettings | None = None) -> None:
+        """`settings` default to the QUEUEADMIN setting. Nothing is connected here."""
+        super().__init__(middleware=list(middleware))
+        self.actor_options |= _ACTOR_OPTIONS
+        self.queues = {DRAMATIQ_QUEUE: None}
+        self._given_settings = settings
+        self.runtime: WorkerRuntime | None = None
+
+    @cached_property
+    def settings(self) -> QueueSettings:
+        return self._given_settings or queue_settings()
+
+    @cached_property
+    def ready_sets(self) -> ReadySets:
+        """The ready sets, for publishing: a client that waits no longer than a submission may."""
+        return self._ready_sets(self.settings.publish_timeout_seconds)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        return Publisher(self.ready_sets)
+
+    @cached_property
+    def room(self) -> RoomKeeper:
+        return RoomKeeper(limit=self.settings.max_queue_size)
+
+    def _ready_sets(self, timeout: float) -> ReadySets:
+        client = connect(self.settings.redis_url, timeout=timeout)
+        return ReadySets(client, namespace=self.settings.namespace, high_priority_from=self.settings.high_priority_from)
+
+    # -- declaring ---------------------------------------------------------------------------
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Nothing to do: a queue exists as soon as a job names it."""
+
+    def job_queues(self) -> list[str]:
+        """Our queues that this process takes jobs from: those of QUEUES, or of all actors known here."""
+        declared = {actor.queue_name for actor in self.actors.values()}
+        return sorted(declared & set(self.settings.queues) if self.settings.queues else declared)
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Insert the message as a job, in the caller's transaction; `delay` is milliseconds.
+
+        The returned message carries the job's id. Sending the same message again, or another one
+        while its `unique_key` is held by a live job, adds nothing and returns the job that is there.
+        Raises ValueError for options this broker does not have, Unrecordable for unstorable arguments.
+        """
+        self.emit_before("enqueue", message, delay)
+        job = self._new_job(message, delay)
+        with transaction.atomic():
+            submitted = lifecycle.submit([job])
+            job_id = job.id if job.id in submitted.inserted else self._ids_of([job])[0]
+        transaction.on_commit(partial(self.publish, submitted.ready))
+        sent = message.copy(message_id=str(job_id))
+        self.emit_after("enqueue", sent, delay)
+        return sent
+
+    def enqueue_many(self, messages: Iterable[Message[Any]], *, delay: int | None = None) -> list[str]:
+        """Insert many messages in one statement and publish them in one pipeline; returns the job ids.
+
+        Ids are returned in the order of `messages`, also for those whose unique key is held already.
+        """
+        jobs = [self._new_job(message, delay) for message in messages]
+        with transaction.atomic():
+            submitted = lifecycle.submit(jobs)
+            job_ids = self._ids_of(jobs)
+        transaction.on_commit(partial(self.publish, submitted.ready))
+        return [str(job_id) for job_id in job_ids]
+
+    def _ids_of(self, jobs: Sequence[NewJob]) -> list[UUID]:
+        """The ids under which the jobs are in the ledger: of another job where that holds the unique key."""
+        holders = lookup.unique_key_holders([job.unique_key for job in jobs if job.unique_key])
+        return [holders.get(job.unique_key or "", job.id) for job in jobs]
+
+    def publish(self, ready: Sequence[Ready]) -> bool:
+        """Add committed jobs to the ready sets; False when the sweep has to do it later. Never raises."""
+        self.room.count(ready)
+        return self.publisher.publish(ready)
+
+    def _new_job(self, message: Message[Any], delay: int | None) -> NewJob:
+        options = {name: value for name, value in message.options.items() if value is not None}
+        unknown = sorted(set(options) - _SEND_OPTIONS)
+        if unknown:
+            raise ValueError(
+                f"Unknown options for a durable job: {', '.join(unknown)}. Known: {', '.join(sorted(_SEND_OPTIONS))}."
+            )
+        actor = self.get_actor(message.actor_name)
+        payload: dict[str, Any] = {"args": list(message.args), "kwargs": message.kwargs, "options": {}}
+        if "follow_up" in options:
+            payload["options"]["follow_up"] = self._follow_up(options["follow_up"])
+        require_storable(payload)
+        return NewJob(
+            id=job_id_of(message.message_id, message.message_timestamp),
+            queue=message.queue_name,
+            actor=message.actor_name,
+            payload=payload,
+            priority=int(options.get("priority", 0)),
+            partition_key=str(options.get("partition_key", "")),
+            unique_key=options.get("unique_key"),
+            parent_id=options.get("parent_id"),
+            max_attempts=self._max_attempts(actor, options),
+            delay=max(0, delay or 0) / 1000,
+        )
+
+    def _max_attempts(self, actor: Actor[Any, Any], options: dict[str, Any]) -> int:
+        return int(options.get("max_attempts") or actor.options.get("max_attempts") or self.settings.max_attempts)
+
+    def _follow_up(self, actor: Actor[Any, Any]) -> dict[str, Any]:
+        return {
+            "actor": actor.actor_name, "queue": actor.queue_name, "priority": 0,
+            "max_attempts": self._max_attempts(actor, {}),
+        }  # fmt: skip
+
+    # -- consuming ---------------------------------------------------------------------------
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:
+        if self.runtime is None:
+            raise ConfigurationError("The broker consumes only inside a worker: start one with rundramatiq.")
+        wait = self.settings.poll_timeout_seconds
+        return LedgerConsumer(self, self.runtime, self._ready_sets(wait + 3.0))
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        if signal == "worker_boot":
+            self._boot(args[0])
+        elif signal == "worker_shutdown" and self.runtime is not None:
+            self.runtime.drain()
+        elif signal == "process_message":
+            args[0].begin()
+        super().emit_before(signal, *args, **kwargs)
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        if signal == "process_message":
+            args[0].result = kwargs.get("result")
+        super().emit_after(signal, *args, **kwargs)
+        if signal in ("process_message", "skip_message"):
+            enter_job(None)
+            close_old_connections()
+        elif signal == "worker_shutdown" and self.runtime is not None:
+            self.runtime.stop()
+            self.runtime = None
+
+    def _boot(self, worker: Worker) -> None:
+        self.ready_sets.require_supported()
+        self.runtime = WorkerRuntime(self, threads=worker.worker_threads)
+        self.runtime.start()
+
+    def close(self) -> None:
+        if "ready_sets" in self.__dict__:
+            self.ready_sets.close()
+
+    # -- maintenance that Dramatiq names -------------------------------------------------------
+
+    def flush(self, queue_name: str) -> None:
+        """Refused: dropping jobs is an operation with an audit row (`manage.py queue`), not a broker call."""
+        raise NotImplementedError("Purge a queue with `manage.py queue` or in the admin, which record who did it.")
+
+    def flush_all(self) -> None:
+        self.flush("")
+
+
+class JobMessage(MessageProxy):
+    """A claimed job as Dramatiq's worker threads see it, and what became of it."""
+
+    def __init__(self, held: Held, runtime: WorkerRuntime) -> None:
+        job = held.job
+        message: Message[Any] = Message(
+            queue_name=DRAMATIQ_QUEUE,
+            actor_name=job.actor,
+            args=tuple(job.payload.get("args", ())),
+            kwargs=dict(job.payload.get("kwargs", {})),
+            # Dramatiq warns about results when no Results middleware is loaded and this key is None.
+            options={"pipe_target": False},
+            message_id=str(job.id),
+        )
+        super().__init__(message)
+        self.job, self.context = job, held.context
+        self.decision: Decision | None = None
+        self.result: Any = None
+        self._runtime = runtime
+
+    def begin(self) -> None:
+        """Bind the thread to the job. Raises SkipMessage when the job was given back before it started."""
+        if not self._runtime.hand.start(self.job.token):
+            raise SkipMessage("The job was released before a thread was free.")
+        enter_job(self.context)
+
+    def final_decision(self) -> Decision:
+        return self.decision or without_decision(self._exception, self.result)
+
+
+class LedgerConsumer(Consumer):
+    """Pops ids, claims them, and hands the rows to the worker threads. Its `__next__` never raises."""
+
+    def __init__(self, broker: LedgerRedisBroker, runtime: WorkerRuntime, sets: ReadySets) -> None:
+        self._broker = broker
+        self._runtime = runtime
+        self._sets = sets
+        self._waiting: list[Held] = []
+        self._on_probation: Held | None = None
+        self._turn = 0
+
+    def __next__(self) -> JobMessage | None:
+        self._runtime.fetch_looped = time.monotonic()
+        try:
+            if not self._waiting:
+                self._waiting = self._fetch()
+            return JobMessage(self._waiting.pop(), self._runtime) if self._waiting else None
+        except BrokerUnavailable as error:
+            self._back_off("the broker does not answer", error)
+        except (DatabaseError, InterfaceError) as error:
+            self._runtime.reconnect()
+            self._back_off("claims wait for the database", error)
+        return None
+
+    def _fetch(self) -> list[Held]:
+        """The next jobs to hand out, oldest last; empty when there is nothing to do right now."""
+        if self._runtime.stopping.is_set():
+            self._runtime.stopping.wait(_PAUSE_SECONDS)
+            time.sleep(_PAUSE_SECONDS)
+            return []
+        if self._on_probation is not None:
+            return self._probation_turn(self._on_probation)
+        if self._runtime.claimer.has_unclear:
+            return self._sort_out(self._runtime.claimer.clear_up(self._broker.actors))
+        ids = self._pop()
+        return self._sort_out(self._runtime.claimer.claim(ids, self._broker.actors)) if ids else []
+
+    def _pop(self) -> list[UUID]:
+        credits = self._runtime.hand.wait_for_credit(_CREDIT_SECONDS)
+        queues = self._runtime.open_queues()
+        if not credits:
+            return []
+        if not queues:
+            time.sleep(_PAUSE_SECONDS)
+            return []
+        self._turn += 1
+        return self._sets.pop(
+            queues,
+            count=credits,
+            timeout=self._broker.settings.poll_timeout_seconds,
+            normal_first=self._turn % _NORMAL_FIRST_EVERY == 0,
+        )
+
+    def _sort_out(self, taken: list[Held]) -> list[Held]:
+        """Keep at most one job that has crashed a worker aside; it will run alone."""
+        suspects = [held for held in taken if held.job.crashes]
+        for held in suspects[1:]:
+            self._runtime.release(held, reason="another job is on probation here")
+        if suspects:
+            self._on_probation = suspects[0]
+        innocent = [held for held in taken if not held.job.crashes]
+        return innocent[::-1]
+
+    def _probation_turn(self, suspect: Held) -> list[Held]:
+        """Hand the suspect out once nothing else runs here, and fetch nothing until it is done."""
+        if suspect.started is None and suspect.context.progress is None:
+            others = len(self._runtime.hand) - 1
+            if others > 0:
+                time.sleep(0.02)
+                return []
+            suspect.context.report("probation")
+            return [suspect]
+        if self._runtime.hand.find(suspect.job.token) is None:
+            self._on_probation = None
+        else:
+            self._runtime.hand.wait_until_empty(_PAUSE_SECONDS)
+        return []
+
+    def _back_off(self, event: str, error: Exception) -> None:
+        logger.warning(event, extra={"error": str(error)})
+        self._runtime.sweep_wanted.set()
+        self._runtime.stopping.wait(_PAUSE_SECONDS)
+
+    def ack(self, message: MessageProxy) -> None:
+        """Hand the outcome to the writer; neither waits for the commit nor raises."""
+        assert isinstance(message, JobMessage)
+        self._runtime.settle(message)
+
+    nack = ack
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Nothing to do: the drain released what had not started."""
+
+    def close(self) -> None:
+        self._sets.close()
+
+
+def get_ledger_broker() -> LedgerRedisBroker:
+    """The project's broker. Raises ConfigurationError when another kind is set up."""
+    from dramatiq import get_broker
+
+    broker = get_broker()
+    if not isinstance(broker, LedgerRedisBroker):
+        raise ConfigurationError("DRAMATIQ_BROKER['BROKER'] must be queueadmin.broker.LedgerRedisBroker.")
+    return broker

@@ -1,0 +1,1 @@
+"""System checks (filled below by the broker's needs)."""

@@ -1,0 +1,212 @@
+"""The dispatcher: one thread per worker process, of which the holder of a lease leads.
+
+It promotes what is due, rescues what silent workers held, publishes what the ready sets lack, and
+starts periodic jobs. Each step is a guarded edge or an idempotent write, so two leaders at once
+(a paused process that wakes up) do no harm; the lease only saves work.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connection
+
+from queueadmin import lifecycle, lookup, minutes, presence
+from queueadmin.exceptions import BrokerUnavailable
+from queueadmin.jobs import Ready, order_key_now
+from queueadmin.ready import ReadySets
+
+if TYPE_CHECKING:
+    from queueadmin.worker import WorkerRuntime
+
+logger = logging.getLogger(__name__)
+
+LEASE_NAME = "dispatcher"
+_LEASE_SECONDS = 6.0
+_RENEW_SECONDS = 2.0
+_RESCUE_SECONDS = 1.0
+_EPOCH_SECONDS = 2.0
+_PERIODIC_SECONDS = 5.0
+_MAINTENANCE_SECONDS = 60.0
+_PROMOTE_BATCH = 500
+_RESCUE_BATCH = 500
+_SWEEP_PAGE = 1000
+_YOUNG_MICROSECONDS = 2_000_000
+"""A job this young is probably being published by whoever submitted it."""
+_FORGET_WORKERS_HOURS = 24.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """What a sweep did: pending jobs looked at, ids that were missing and are published now."""
+
+    pending: int
+    republished: int
+
+
+def sweep(sets: ReadySets, *, due_before: int | None = None) -> Swept:
+    """Publish every pending job that no ready set holds: a lost publish, a lost pop, a flushed Redis.
+
+    Reads the ledger in pages along its index and asks Redis per page, so its memory is bounded.
+    Raises BrokerUnavailable.
+    """
+    limit = order_key_now() - _YOUNG_MICROSECONDS if due_before is None else due_before
+    pending = republished = 0
+    for queue in lookup.pending_queues():
+        after: tuple[int, UUID] | None = None
+        while page := lookup.pending_page(queue, after=after, due_before=limit, limit=_SWEEP_PAGE):
+            pending += len(page)
+            republished += sets.add(_missing(sets, page))
+            after = (page[-1].order_key, page[-1].id)
+    return Swept(pending=pending, republished=republished)
+
+
+def _missing(sets: ReadySets, page: list[Ready]) -> list[Ready]:
+    bands: dict[str, list[Ready]] = {}
+    for job in page:
+        bands.setdefault(sets.band(job.priority), []).append(job)
+    return [job for jobs in bands.values() for job in sets.missing(jobs)]
+
+
+def lost_workers(*, silent_seconds: float, judge_is_sound: bool, me: presence.Identity) -> list[int]:
+    """Bury the workers that are gone, and name every worker whose claims must be rescued.
+
+    A worker of this host whose process is gone is lost at once. One that is merely silent is lost
+    after `silent_seconds`, and only if the judge's own beats were on time all the while: when the
+    database was away, everybody was silent.
+    """
+    for worker in presence.living():
+        if worker.id == me.id:
+            continue
+        if worker.host == me.host and presence.started(worker.pid) not in ("", worker.pid_started):
+            presence.bury(worker.id, silent_for=0)
+        elif judge_is_sound and worker.silent_for >= silent_seconds:
+            presence.bury(worker.id, silent_for=silent_seconds)
+    living = {worker.id for worker in presence.living()} | {me.id}
+    return [worker for worker in lookup.holding_workers() if worker not in living]
+
+
+class Timetable:
+    """When each step is due next. Steps are named; `due` answers and moves the step on."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next: dict[str, float] = {}
+
+    def due(self, step: str, every: float) -> bool:
+        now = self._clock()
+        if now < self._next.get(step, 0.0):
+            return False
+        self._next[step] = now + every
+        return True
+
+
+class Dispatcher(threading.Thread):
+    """Leads when it holds the lease; otherwise waits for it."""
+
+    def __init__(self, runtime: WorkerRuntime) -> None:
+        super().__init__(name="queueadmin-dispatcher", daemon=True)
+        self._runtime = runtime
+        self._settings = runtime.settings
+        self._sets = runtime.broker.ready_sets
+        self._stop = threading.Event()
+        self._timetable = Timetable()
+        self.leads = False
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.join(timeout=2.0)
+
+    def run(self) -> None:
+        try:
+            while not self._stop.wait(self._settings.promote_seconds):
+                self._guarded(self._step)
+            if self.leads:
+                self._guarded(lambda: presence.give_up(LEASE_NAME, holder=self._runtime.identity.id))
+        finally:
+            connection.close()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Run a step; a server that is away costs this turn only."""
+        try:
+            step()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("the dispatcher waits for the database", extra={"error": str(error)})
+            connection.close()
+            self._stop.wait(1.0)
+        except BrokerUnavailable as error:
+            logger.warning("the dispatcher waits for the broker", extra={"error": str(error)})
+            self._runtime.sweep_wanted.set()
+            self._stop.wait(1.0)
+
+    def _step(self) -> None:
+        if self._timetable.due("lease", _RENEW_SECONDS):
+            self.leads = presence.acquire(LEASE_NAME, holder=self._runtime.identity.id, seconds=_LEASE_SECONDS)
+        if not self.leads:
+            return
+        self._promote()
+        if self._timetable.due("rescue", _RESCUE_SECONDS):
+            self._rescue()
+        if self._timetable.due("periodic", _PERIODIC_SECONDS):
+            self._start_periodic()
+        if self._timetable.due("maintenance", _MAINTENANCE_SECONDS):
+            self._maintain()
+        self._sweep_when_due()
+
+    def _promote(self) -> None:
+        while lookup.something_due():
+            promoted = lifecycle.promote(limit=_PROMOTE_BATCH, order_key=order_key_now())
+            self._runtime.broker.publisher.publish(promoted)
+            if len(promoted) < _PROMOTE_BATCH:
+                return
+
+    def _rescue(self) -> None:
+        lost = lost_workers(
+            silent_seconds=self._settings.silent_seconds,
+            judge_is_sound=self._runtime.beats_on_time(),
+            me=self._runtime.identity,
+        )
+        if not lost:
+            return
+        rescued = 0
+        while moved := lifecycle.rescue(
+            lost,
+            worker_id=self._runtime.identity.id,
+            max_crashes=self._settings.max_crashes,
+            limit=_RESCUE_BATCH,
+        ):
+            rescued += moved
+        logger.warning("jobs of lost workers were rescued", extra={"workers": lost, "jobs": rescued})
+        self._runtime.sweep_wanted.set()
+
+    def _sweep_when_due(self) -> None:
+        wanted = self._runtime.sweep_wanted
+        if self._timetable.due("epoch", _EPOCH_SECONDS) and self._sets.epoch_is_new():
+            wanted.set()
+        if wanted.is_set() or self._timetable.due("sweep", self._settings.sweep_seconds):
+            wanted.clear()
+            swept = sweep(self._sets)
+            if swept.republished:
+                logger.warning(
+                    "the sweep published what was missing",
+                    extra={"republished": swept.republished, "pending": swept.pending},
+                )
+
+    def _start_periodic(self) -> None:
+        """Send each periodic actor whose lease ran out: the lease lasts as long as the period."""
+        broker = self._runtime.broker
+        for actor in list(broker.actors.values()):
+            every = actor.options.get("every_seconds")
+            if every and presence.acquire_when_free(f"periodic:{actor.actor_name}"[:64], seconds=every):
+                actor.send_with_options(unique_key=f"periodic:{actor.actor_name}")
+
+    def _maintain(self) -> None:
+        minutes.fold()
+        presence.forget_workers(older_than_hours=_FORGET_WORKERS_HOURS)
+        presence.clear_stray_progress()

@@ -1,0 +1,185 @@
+"""Batches: many claims in one statement, many outcomes in one commit.
+
+Each worker process has one `Writer`. Worker threads hand it their outcomes and go on; it commits
+what has gathered meanwhile, so the busier the process, the larger the batches and the cheaper
+the audit.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
+
+from queueadmin import lifecycle
+from queueadmin.hand import Hand, Held
+from queueadmin.ids import new_token
+from queueadmin.jobs import Claim, Outcome, Ready
+from queueadmin.ready import Publisher
+from queueadmin.states import State
+
+logger = logging.getLogger(__name__)
+
+_MAX_BATCH = 256
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_IDLE_SECONDS = 0.5
+
+
+class Claimer:
+    """Turns popped ids into held jobs. Keeps ids that the database would not claim yet."""
+
+    def __init__(self, hand: Hand, *, worker_id: int) -> None:
+        self._hand = hand
+        self._worker_id = worker_id
+        self._unclear: list[Claim] = []
+
+    @property
+    def has_unclear(self) -> bool:
+        """Whether a claim failed midway: until it is cleared up, nothing more may be popped."""
+        return bool(self._unclear)
+
+    def claim(self, ids: Iterable[UUID], actors: Iterable[str]) -> list[Held]:
+        """Claim `ids`; those that are not pending, not known here or paused are dropped: the sweep knows them.
+
+        Raises DatabaseError or InterfaceError when the database fails; the claims are then unclear
+        (the reply may have been lost after the commit) and `clear_up` must be called next.
+        """
+        claims = [Claim(id=job_id, token=new_token()) for job_id in dict.fromkeys(ids)]
+        self._hand.announce(claims)
+        self._unclear = claims
+        jobs = lifecycle.claim(claims, actors=actors, worker_id=self._worker_id)
+        self._unclear = []
+        return self._hand.take(claims, jobs)
+
+    def clear_up(self, actors: Iterable[str]) -> list[Held]:
+        """Try the unclear claims again: first find those that succeeded, by token, then claim the rest."""
+        claims = self._unclear
+        found = lifecycle.recover_claims(claims)
+        known = {job.token for job in found}
+        rest = [claim for claim in claims if claim.token not in known]
+        jobs = found + (lifecycle.claim(rest, actors=actors, worker_id=self._worker_id) if rest else [])
+        self._unclear = []
+        return self._hand.take(claims, jobs)
+
+
+class Writer(threading.Thread):
+    """Commits outcomes in batches, in the order they came. One per process, with one connection."""
+
+    def __init__(self, *, worker_id: int, publisher: Publisher, max_unwritten: int) -> None:
+        super().__init__(name="queueadmin-writer", daemon=True)
+        self._worker_id = worker_id
+        self._publisher = publisher
+        self._room = threading.BoundedSemaphore(max_unwritten)
+        self._inbox: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._unwritten: dict[UUID, float] = {}
+        self._idle = threading.Condition()
+        self.looped = time.monotonic()
+
+    def put(self, outcome: Outcome) -> None:
+        """Hand over an outcome. Waits only when too many are unwritten: a slow database slows the workers."""
+        self._room.acquire()
+        with self._idle:
+            self._unwritten[outcome.job.token] = time.monotonic()
+        self._inbox.put(outcome)
+
+    def tokens(self) -> set[UUID]:
+        """Tokens of outcomes that are not committed yet."""
+        with self._idle:
+            return set(self._unwritten)
+
+    def lag(self) -> float:
+        """Seconds that the oldest unwritten outcome has waited."""
+        with self._idle:
+            oldest = next(iter(self._unwritten.values()), None)
+        return 0.0 if oldest is None else time.monotonic() - oldest
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything is committed; False when that took longer than `timeout` seconds."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._unwritten, timeout)
+
+    def stop(self) -> None:
+        """End the thread after what was handed over before."""
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        try:
+            while True:
+                batch, last = self._gather()
+                if batch:
+                    self._write(batch)
+                if last:
+                    return
+        finally:
+            connection.close()
+
+    def _gather(self) -> tuple[list[Outcome], bool]:
+        """What has gathered since the last commit: (outcomes, whether to stop after them)."""
+        batch: list[Outcome] = []
+        try:
+            item = self._inbox.get(timeout=_IDLE_SECONDS)
+            while item is not None:
+                batch.append(item)
+                if len(batch) == _MAX_BATCH:
+                    return batch, False
+                item = self._inbox.get_nowait()
+            return batch, True
+        except queue.Empty:
+            return batch, False
+        finally:
+            self.looped = time.monotonic()
+
+    def _write(self, batch: Sequence[Outcome]) -> None:
+        """Commit a batch; halve it around rows that the database refuses; wait for a database that is away."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                due = lifecycle.finish(batch, worker_id=self._worker_id)
+                break
+            except (DataError, IntegrityError) as error:
+                if self._split(batch, error):
+                    return
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("outcomes wait for the database", extra={"count": len(batch), "error": str(error)})
+            connection.close()
+            self.looped = time.monotonic()
+            time.sleep(pause)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+        self._written(batch, due)
+
+    def _split(self, batch: Sequence[Outcome], error: DatabaseError) -> bool:
+        """Write the halves of a refused batch. False when a row is refused that already is as plain as can be."""
+        connection.close()
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            self._write(batch[:middle])
+            self._write(batch[middle:])
+            return True
+        if batch[0].error_code == "unrecordable":
+            logger.error("an outcome is refused by the database", extra={"job": str(batch[0].job.id)}, exc_info=error)
+            return False
+        self._write([unrecordable(batch[0])])
+        return True
+
+    def _written(self, batch: Sequence[Outcome], due: Sequence[Ready]) -> None:
+        with self._idle:
+            for outcome in batch:
+                self._unwritten.pop(outcome.job.token, None)
+            self._idle.notify_all()
+        for _ in batch:
+            self._room.release()
+        self._publisher.publish(due)
+
+
+def unrecordable(outcome: Outcome) -> Outcome:
+    """The outcome of a job whose real outcome cannot be stored."""
+    return replace(
+        outcome, edge="fail", state=State.FAILED, failed=1, result=None, detail=None, delay=0.0, fingerprint="",
+        error_code="unrecordable", error_message="The job ended, but its result could not be stored.",
+    )  # fmt: skip

@@ -1,0 +1,232 @@
+"""Workers' beats, leases and progress: the narrow rows that change every second."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from queueadmin import sql
+from queueadmin.context import Progress
+from queueadmin.ids import new_worker_id
+
+WORKER = "queueadmin_workerprocess"
+LEASE = "queueadmin_lease"
+PROGRESS = "queueadmin_jobprogress"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """One worker process, told apart from every other one, past and present."""
+
+    id: int
+    name: str
+    host: str
+    pid: int
+    pid_started: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beat:
+    """A worker's row as a judge sees it; `silent_for` in seconds by the database's clock."""
+
+    id: int
+    host: str
+    pid: int
+    pid_started: str
+    silent_for: float
+
+
+def identify(worker_id: int, *, name: str = "") -> Identity:
+    """This process. `host` names host, boot and process namespace, within which a pid means something."""
+    pid = os.getpid()
+    host = f"{socket.gethostname()}/{_boot()}"
+    return Identity(
+        id=worker_id,
+        name=name or f"{socket.gethostname()}:{pid}",
+        host=host,
+        pid=pid,
+        pid_started=started(pid) or "",
+    )
+
+
+def started(pid: int) -> str | None:
+    """When a process started, in clock ticks (field 22 of /proc/PID/stat); "" where unknown, None when it is gone."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return _alive(pid)
+    except OSError:
+        return ""
+    return None if after_name[0] in "ZX" else after_name[19]
+
+
+def _alive(pid: int) -> str | None:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return ""
+
+
+def _boot() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return "unknown"
+
+
+def register(me: Identity, *, queues: Sequence[str], actors: Iterable[str], threads: int) -> None:
+    """Insert this worker's row, before it claims anything."""
+    d = sql.dialect()
+    sql.execute(
+        f"INSERT INTO {WORKER} (id, name, host, pid, pid_started, queues, actors, threads, busy, unwritten, "
+        f"started_at, beat_at) VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, %(pid_started)s, %(queues)s, %(actors)s, "
+        f"%(threads)s, 0, 0, {d.now}, {d.now})",
+        {
+            "id": me.id, "name": me.name[:200], "host": me.host[:200], "pid": me.pid, "pid_started": me.pid_started,
+            "queues": json.dumps(list(queues)), "actors": json.dumps(sorted(actors)), "threads": threads,
+            "now": d.time(None),
+        },
+    )  # fmt: skip
+
+
+def beat(worker_id: int, *, busy: int, unwritten: int) -> bool:
+    """Say that this worker is alive. False when it was buried meanwhile, or its row is gone: it must exit."""
+    d = sql.dialect()
+    changed = sql.execute(
+        f"UPDATE {WORKER} SET beat_at = {d.now}, busy = %(busy)s, unwritten = %(unwritten)s "
+        "WHERE id = %(id)s AND buried_at IS NULL",
+        {"id": worker_id, "busy": busy, "unwritten": unwritten, "now": d.time(None)},
+    )
+    return changed == 1
+
+
+def mark_stopped(worker_id: int) -> None:
+    d = sql.dialect()
+    sql.execute(
+        f"UPDATE {WORKER} SET stopped_at = {d.now}, busy = 0, unwritten = 0 WHERE id = %(id)s",
+        {"id": worker_id, "now": d.time(None)},
+    )
+
+
+def living() -> list[Beat]:
+    """Workers that neither stopped nor were buried."""
+    d = sql.dialect()
+    silence = d.milliseconds("beat_at", d.now)
+    rows = sql.query(
+        f"SELECT id, host, pid, pid_started, {silence} AS silence FROM {WORKER} "
+        "WHERE stopped_at IS NULL AND buried_at IS NULL",
+        {"now": d.time(None)},
+    )
+    return [
+        Beat(
+            id=row["id"],
+            host=row["host"],
+            pid=row["pid"],
+            pid_started=row["pid_started"],
+            silent_for=row["silence"] / 1000,
+        )
+        for row in rows
+    ]
+
+
+def bury(worker_id: int, *, silent_for: float) -> bool:
+    """Judge a worker dead, unless it has beaten since; it exits when it finds out."""
+    d = sql.dialect()
+    silence = d.milliseconds("beat_at", d.now)
+    changed = sql.execute(
+        f"UPDATE {WORKER} SET buried_at = {d.now} WHERE id = %(id)s AND buried_at IS NULL AND {silence} >= %(ms)s",
+        {"id": worker_id, "ms": int(silent_for * 1000), "now": d.time(None)},
+    )
+    return changed == 1
+
+
+def forget_workers(*, older_than_hours: float) -> int:
+    """Remove rows of workers that ended long ago and hold nothing."""
+    d = sql.dialect()
+    return sql.execute(
+        f"DELETE FROM {WORKER} WHERE COALESCE(stopped_at, buried_at) < {d.after('%(seconds)s')} "
+        f"AND id NOT IN (SELECT worker_id FROM {sql.JOB} WHERE state = 'processing' AND worker_id IS NOT NULL)",
+        {"seconds": -older_than_hours * 3600, "now": d.time(None)},
+    )
+
+
+def acquire(name: str, *, holder: int, seconds: float) -> bool:
+    """Take or renew a lease for `seconds`; False while someone else holds it."""
+    d = sql.dialect()
+    parameters = {"name": name, "holder": holder, "seconds": seconds, "now": d.time(None)}
+    changed = sql.execute(
+        f"UPDATE {LEASE} SET holder = %(holder)s, expires_at = {d.after('%(seconds)s')} "
+        f"WHERE name = %(name)s AND (holder = %(holder)s OR expires_at < {d.now})",
+        parameters,
+    )
+    if not changed:
+        changed = sql.execute(
+            f"INSERT INTO {LEASE} (name, holder, expires_at) SELECT %(name)s, %(holder)s, {d.after('%(seconds)s')} "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {LEASE} WHERE name = %(name)s) ON CONFLICT DO NOTHING",
+            parameters,
+        )
+    return changed == 1
+
+
+def acquire_when_free(name: str, *, seconds: float) -> bool:
+    """Take a lease for `seconds` that nobody may renew: True once per period, whoever asks."""
+    return acquire(name, holder=new_worker_id(), seconds=seconds)
+
+
+def give_up(name: str, *, holder: int) -> None:
+    """End a lease early, so that the next holder need not wait."""
+    d = sql.dialect()
+    sql.execute(
+        f"UPDATE {LEASE} SET expires_at = {d.now} WHERE name = %(name)s AND holder = %(holder)s",
+        {"name": name, "holder": holder, "now": d.time(None)},
+    )
+
+
+_PROGRESS = {"job_id": "uuid", "attempt": "integer", "stage": "text", "done": "integer", "total": "integer"}
+
+
+def write_progress(reports: Sequence[tuple[UUID, int, Progress]]) -> None:
+    """Store the latest progress of running attempts: (job id, attempt, progress)."""
+    d = sql.dialect()
+    rows = [
+        {
+            "job_id": job,
+            "attempt": attempt,
+            "stage": report.stage[:32],
+            "done": report.done,
+            "total": report.total,
+        }
+        for job, attempt, report in reports
+    ]
+    sql.execute(
+        f"INSERT INTO {PROGRESS} (job_id, attempt, stage, done, total, at) "
+        f"SELECT w.job_id, w.attempt, w.stage, w.done, w.total, {d.now} FROM {d.rows(_PROGRESS)} w WHERE true "
+        "ON CONFLICT (job_id) DO UPDATE SET attempt = excluded.attempt, stage = excluded.stage, done = excluded.done, "
+        "total = excluded.total, at = excluded.at",
+        {"rows": sql.encode(rows), "now": d.time(None)},
+    )
+
+
+def clear_progress(jobs: Iterable[UUID]) -> None:
+    """Forget the progress of attempts that ended."""
+    d = sql.dialect()
+    sql.execute(
+        f"DELETE FROM {PROGRESS} WHERE job_id IN (SELECT job_id FROM {d.rows({'job_id': 'uuid'})} w)",
+        {"rows": sql.encode([{"job_id": job} for job in jobs])},
+    )
+
+
+def clear_stray_progress() -> int:
+    """Forget progress whose job no longer runs: its worker died before it could."""
+    return sql.execute(
+        f"DELETE FROM {PROGRESS} WHERE job_id NOT IN (SELECT id FROM {sql.JOB} WHERE state = 'processing')"
+    )

@@ -1,0 +1,188 @@
+"""The ready sets: all that Redis knows. They say which pending job is next, and nothing else.
+
+    {namespace}:ready:<queue>:<high|normal>   sorted set; member = job id (32 hex digits), score = order key
+    {namespace}:epoch                         any value; gone when Redis lost its memory
+
+No bodies, no acknowledgements, no delayed jobs and no secrets are kept in Redis: losing it all
+costs one sweep of the ledger. Members are added with NX, so publishing twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable
+from queueadmin.jobs import Ready
+
+BANDS = ("high", "normal")
+_CONNECT_SECONDS = 1.0
+_PUBLISH_BATCH = 1000
+Member = tuple[UUID, int]
+"""A job id and its order key."""
+
+
+def connect(url: str, *, timeout: float) -> redis.Redis:
+    """A client that tries once. `timeout` (seconds) bounds connecting and every reply.
+
+    redis-py repeats commands on its own by default; one lost reply then sends a command up to
+    four times. Repeating is decided here, where it is known to be harmless.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=min(timeout, _CONNECT_SECONDS),
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+class ReadySets:
+    """The ready sets of one namespace. Thread-safe. Raises BrokerUnavailable when Redis does not answer."""
+
+    def __init__(self, client: redis.Redis, *, namespace: str, high_priority_from: int) -> None:
+        self._client = client
+        self._prefix = f"{{{namespace}}}"
+        self._high_priority_from = high_priority_from
+
+    @property
+    def epoch_key(self) -> str:
+        return f"{self._prefix}:epoch"
+
+    def key(self, queue: str, band: str) -> str:
+        return f"{self._prefix}:ready:{queue}:{band}"
+
+    def band(self, priority: int) -> str:
+        return "high" if priority >= self._high_priority_from else "normal"
+
+    def add(self, jobs: Iterable[Ready]) -> int:
+        """Add jobs, pipelined; returns how many were not there yet."""
+        by_key: dict[str, dict[str, int]] = defaultdict(dict)
+        for job in jobs:
+            by_key[self.key(job.queue, self.band(job.priority))][job.id.hex] = job.order_key
+        added = 0
+        for key, members in by_key.items():
+            entries = list(members.items())
+            for start in range(0, len(entries), _PUBLISH_BATCH):
+                chunk = dict(entries[start : start + _PUBLISH_BATCH])
+                added += self._call(lambda key=key, chunk=chunk: self._client.zadd(key, chunk, nx=True))
+        return added
+
+    def pop(self, queues: Sequence[str], *, count: int, timeout: float, normal_first: bool) -> list[UUID]:
+        """Take up to `count` ids of one ready set, waiting up to `timeout` seconds; high priority first.
+
+        `normal_first` turns the order round, so that a flood of urgent jobs cannot starve the rest.
+        """
+        bands = reversed(BANDS) if normal_first else BANDS
+        keys = [self.key(queue, band) for band in bands for queue in queues]
+        reply = self._call(lambda: self._client.bzmpop(timeout, len(keys), keys, min=True, count=count))
+        return [UUID(hex=member.decode()) for member, _ in reply[1]] if reply else []
+
+    def missing(self, jobs: Sequence[Ready]) -> list[Ready]:
+        """Those of `jobs` whose id is not in its ready set. All must be of one queue and band."""
+        if not jobs:
+            return []
+        key = self.key(jobs[0].queue, self.band(jobs[0].priority))
+        scores = self._call(lambda: self._client.zmscore(key, [job.id.hex for job in jobs]))
+        return [job for job, score in zip(jobs, scores, strict=True) if score is None]
+
+    def members(self, queue: str, band: str, *, start: int, count: int) -> list[Member]:
+        """A page of a ready set, in order."""
+        found = self._call(
+            lambda: self._client.zrange(self.key(queue, band), start, start + count - 1, withscores=True)
+        )
+        return [(UUID(hex=member.decode()), int(score)) for member, score in found]
+
+    def remove(self, queue: str, ids: Sequence[UUID]) -> int:
+        """Take ids out of both ready sets of a queue; returns how many were there."""
+        if not ids:
+            return 0
+        names = [job_id.hex for job_id in ids]
+        return sum(self._call(lambda band=band: self._client.zrem(self.key(queue, band), *names)) for band in BANDS)
+
+    def clear(self, queue: str) -> int:
+        """Forget a queue's ready sets (the ledger keeps the jobs); returns how many keys went."""
+        return int(self._call(lambda: self._client.delete(*(self.key(queue, band) for band in BANDS))))
+
+    def depth(self, queue: str) -> dict[str, int]:
+        """Members per band."""
+        return {band: self._call(lambda band=band: self._client.zcard(self.key(queue, band))) for band in BANDS}
+
+    def rank(self, job: Ready) -> int | None:
+        """How many ids stand before this one in its ready set; None when it is not there."""
+        key = self.key(job.queue, self.band(job.priority))
+        rank: int | None = self._call(lambda: self._client.zrank(key, job.id.hex))
+        return rank
+
+    def epoch_is_new(self) -> bool:
+        """True once after Redis lost its memory (or on its first day): the ledger must be published again."""
+        return bool(self._call(lambda: self._client.set(self.epoch_key, time.time_ns(), nx=True)))
+
+    def ping(self) -> float:
+        """Seconds that one round trip took."""
+        started = time.perf_counter()
+        self._call(self._client.ping)
+        return time.perf_counter() - started
+
+    def require_supported(self) -> str:
+        """The server's name and version; raises BrokerTooOld below Redis 7."""
+        info: dict[str, Any] = self._call(lambda: self._client.info("server"))
+        name = str(info.get("server_name", "redis"))
+        version = str(info.get("valkey_version") or info.get("redis_version", "0"))
+        if name != "valkey" and int(version.split(".")[0]) < 7:
+            raise BrokerTooOld(f"Redis {version} is too old: Redis 7 or newer, or any Valkey, is needed.")
+        return f"{name} {version}"
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _call(self, command: Callable[[], Any]) -> Any:
+        try:
+            return command()
+        except redis.RedisError as error:
+            raise BrokerUnavailable(f"The broker did not answer: {type(error).__name__}.") from error
+
+
+class Publisher:
+    """Adds jobs to the ready sets after their commit, and never lets the caller wait long or fail.
+
+    After a failure it tries no more for a while (1 s, doubling to 8 s), so that a hanging Redis
+    costs one submission its time-out and the others nothing. The sweep publishes what was left out.
+    """
+
+    def __init__(self, sets: ReadySets, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sets = sets
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._closed_until = 0.0
+        self.skipped = 0
+
+    def publish(self, jobs: Sequence[Ready]) -> bool:
+        """Add `jobs`; False when the broker did not answer and the sweep has to do it."""
+        if not jobs:
+            return True
+        if self._clock() < self._closed_until:
+            self.skipped += len(jobs)
+            return False
+        try:
+            self._sets.add(jobs)
+        except BrokerUnavailable:
+            self._trip(len(jobs))
+            return False
+        self._failures = 0
+        return True
+
+    def _trip(self, skipped: int) -> None:
+        with self._lock:
+            self.skipped += skipped
+            self._failures += 1
+            self._closed_until = self._clock() + min(8.0, 2.0 ** (self._failures - 1))

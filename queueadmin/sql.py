@@ -1,0 +1,287 @@
+"""Guarded batch writes, rendered for PostgreSQL and SQLite.
+
+A `Write` says once, in SQL common to both, which rows it may change (`guard`), how, and which
+event each change leaves. PostgreSQL runs it as one statement, so a batch costs one round trip
+and is atomic by itself; SQLite, which has no data-modifying WITH, runs the same parts one after
+the other inside the caller's transaction.
+
+In every fragment `j` is the job before the change, `w` the caller's row, `u` the job after it.
+The row locks are taken in the order of ids: with `UPDATE ... FROM` alone, overlapping batches
+deadlocked in 10 of 21 tries; with the ordered `FOR UPDATE` in none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+JOB = "queueadmin_job"
+EVENT = "queueadmin_jobevent"
+MINUTE = "queueadmin_jobminute"
+CONTROL = "queueadmin_queuecontrol"
+
+Row = dict[str, Any]
+Columns = Mapping[str, str]
+"""Column name -> kind: uuid, text, integer, float, json."""
+
+COUNTERS = ("completed", "failed", "dead_letter", "cancelled", "retried", "released", "rescued")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """One guarded update of many jobs, with an event for each job that it changed."""
+
+    columns: Columns
+    guard: str
+    assignments: str
+    returning: tuple[str, ...]
+    edge: str
+    detail: str = "NULL"
+    counted: bool = False
+    limit: str = ""
+    """Instead of caller's rows, take the first jobs that match the guard: `ORDER BY ... LIMIT ...`."""
+
+
+class PostgreSQL:
+    """Fragments as PostgreSQL spells them."""
+
+    now = "COALESCE(%(now)s::timestamptz, now())"
+    minute = f"date_trunc('minute', {now})"
+    uuid_kind = "uuid"
+    json_kind = "jsonb"
+    _kinds = {
+        "uuid": "uuid",
+        "text": "text",
+        "integer": "bigint",
+        "float": "double precision",
+        "json": "jsonb",
+    }
+
+    def rows(self, columns: Columns) -> str:
+        record = ", ".join(f"{name} {self._kinds[kind]}" for name, kind in columns.items())
+        return f"(SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS r({record}))"
+
+    def after(self, seconds: str) -> str:
+        return f"({self.now} + ({seconds}) * interval '1 second')"
+
+    def milliseconds(self, start: str, end: str) -> str:
+        return f"(extract(epoch FROM ({end} - {start})) * 1000)::bigint"
+
+    def member(self, value: str, parameter: str) -> str:
+        return f"{value} = ANY(ARRAY(SELECT jsonb_array_elements_text(%({parameter})s::jsonb)))"
+
+    def member_integer(self, value: str, parameter: str) -> str:
+        return f"{value} = ANY(ARRAY(SELECT jsonb_array_elements_text(%({parameter})s::jsonb)::bigint))"
+
+    def json_path(self, value: str, *path: str) -> str:
+        return value + "".join(f"->'{key}'" for key in path)
+
+    def time(self, value: datetime | None) -> Any:
+        return value
+
+
+class SQLite:
+    """Fragments as SQLite spells them. Times are text in UTC, uuids 32 hex digits, as Django stores them."""
+
+    now = "%(now)s"
+    minute = "strftime('%%Y-%%m-%%d %%H:%%M:00', %(now)s)"
+    uuid_kind = "text"
+    json_kind = "text"
+
+    def rows(self, columns: Columns) -> str:
+        record = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
+        return f"(SELECT {record} FROM json_each(%(rows)s))"
+
+    def after(self, seconds: str) -> str:
+        return f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', %(now)s, ({seconds}) || ' seconds')"
+
+    def milliseconds(self, start: str, end: str) -> str:
+        return f"CAST((julianday({end}) - julianday({start})) * 86400000 AS INTEGER)"
+
+    def member(self, value: str, parameter: str) -> str:
+        return f"{value} IN (SELECT value FROM json_each(%({parameter})s))"
+
+    member_integer = member
+
+    def json_path(self, value: str, *path: str) -> str:
+        return f"json_extract({value}, '$.{'.'.join(path)}')"
+
+    def time(self, value: datetime | None) -> Any:
+        return (value or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+Dialect = PostgreSQL | SQLite
+_dialects: dict[str, Dialect] = {"postgresql": PostgreSQL(), "sqlite": SQLite()}
+
+
+def dialect() -> Dialect:
+    """The dialect of the default database."""
+    return _dialects[connection.vendor]
+
+
+def is_postgresql() -> bool:
+    return connection.vendor == "postgresql"
+
+
+def encode(rows: Sequence[Row]) -> str:
+    """Rows as the JSON text that both databases unfold into a table."""
+    return json.dumps(rows, default=_plain, allow_nan=False)
+
+
+def decode(value: Any) -> Any:
+    """A JSON column as a raw cursor returns it: text on both databases."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def as_uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def as_time(value: Any) -> datetime | None:
+    """A timestamp as a raw cursor returns it: text on SQLite."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return value  # type: ignore[no-any-return]  # psycopg returns datetime or None
+
+
+def query(sql: str, parameters: Row | None = None) -> list[Row]:
+    """Run a SELECT and name its columns."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters or {})
+        return _named(cursor)
+
+
+def execute(sql: str, parameters: Row | None = None) -> int:
+    """Run one statement; the number of rows it changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters or {})
+        return int(cursor.rowcount)
+
+
+def perform(write: Write, rows: Sequence[Row] = (), **parameters: Any) -> list[Row]:
+    """Run a guarded write; the changed jobs, as its `returning` names them.
+
+    Parameters common to all writes: `now` (datetime or None for the database's clock) and
+    `worker_id` (who acts; None for a client).
+    """
+    bound = {"worker_id": None, **parameters}
+    bound["now"] = dialect().time(parameters.get("now"))
+    bound["rows"] = encode(rows)
+    if is_postgresql():
+        return query(_postgresql_statement(write), bound)
+    with transaction.atomic():
+        return _perform_on_sqlite(write, bound)
+
+
+def _postgresql_statement(write: Write) -> str:
+    d = dialect()
+    if write.limit:
+        given, locked = (
+            "",
+            f"SELECT j.id FROM {JOB} j WHERE {write.guard} {write.limit} FOR UPDATE SKIP LOCKED",
+        )
+        source, event_source = "l WHERE j.id = l.id", "u"
+    else:
+        given = f"w AS {d.rows(write.columns)},\n"
+        locked = f"SELECT j.id FROM {JOB} j JOIN w ON w.id = j.id WHERE {write.guard} ORDER BY j.id FOR UPDATE OF j"
+        source, event_source = "l JOIN w ON w.id = l.id WHERE j.id = l.id", "u JOIN w ON w.id = u.id"
+    counters = f",\nc AS ({_count_statement('u')})" if write.counted else ""
+    columns = dict.fromkeys(("id", "attempt", *write.returning, *(_COUNTED if write.counted else ())))
+    return (
+        f"WITH {given}l AS ({locked}),\n"
+        f"u AS (UPDATE {JOB} j SET {write.assignments} FROM {source} "
+        f"RETURNING {', '.join(f'j.{name}' for name in columns)}),\n"
+        f"e AS ({_event_statement(write, event_source)}){counters}\n"
+        f"SELECT {', '.join(f'u.{name}' for name in write.returning)} FROM u"
+    )
+
+
+def _perform_on_sqlite(write: Write, bound: Row) -> list[Row]:
+    d = dialect()
+    if write.limit:
+        source = f"(SELECT j.id FROM {JOB} j WHERE {write.guard} {write.limit})"
+        condition = "w.id = j.id"
+    else:
+        source, condition = d.rows(write.columns), f"w.id = j.id AND {write.guard}"
+    changed = query(
+        f"UPDATE {JOB} AS j SET {write.assignments} FROM {source} AS w WHERE {condition} "
+        f"RETURNING {', '.join(dict.fromkeys(('id', *write.returning)))}",
+        bound,
+    )
+    if not changed:
+        return []
+    bound["changed"] = json.dumps([row["id"] for row in changed])
+    after = f"(SELECT * FROM {JOB} WHERE id IN (SELECT value FROM json_each(%(changed)s))) u"
+    joined = after if write.limit else f"{after} JOIN {d.rows(write.columns)} w ON w.id = u.id"
+    execute(_event_statement(write, joined), bound)
+    if write.counted:
+        execute(_count_statement(after), bound)
+    return changed
+
+
+def _event_statement(write: Write, source: str) -> str:
+    return (
+        f"INSERT INTO {EVENT} (job_id, edge, attempt, worker_id, at, detail) "
+        f"SELECT u.id, {write.edge}, u.attempt, %(worker_id)s, {dialect().now}, {write.detail} FROM {source}"
+    )
+
+
+_COUNTED = (
+    "queue",
+    "actor",
+    "partition_key",
+    "state",
+    "crashes",
+    "claimed_at",
+    "run_at",
+    "created_at",
+    "worker_id",
+)
+
+
+def _count_statement(source: str) -> str:
+    """Add the outcomes in `u` to this process's row of the minute.
+
+    A retried outcome is one that went to `retrying` because of a failure; a rescue goes there too
+    and is told apart by the parameter `rescuing`.
+    """
+    d = dialect()
+    cases = {
+        "completed": "u.state = 'completed'",
+        "failed": "u.state = 'failed'",
+        "dead_letter": "u.state = 'dead_letter'",
+        "cancelled": "u.state = 'cancelled'",
+        "retried": "u.state = 'retrying' AND %(rescuing)s = 0",
+        "released": "u.state = 'pending' AND %(rescuing)s = 0",
+        "rescued": "%(rescuing)s = 1",
+    }
+    sums = ", ".join(f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in cases.values())
+    due = "COALESCE(u.run_at, u.created_at)"
+    ended = "u.state IN ('completed', 'failed', 'dead_letter', 'cancelled') AND u.claimed_at IS NOT NULL"
+    wait = f"SUM(CASE WHEN {ended} THEN {d.milliseconds(due, 'u.claimed_at')} ELSE 0 END)"
+    run = f"SUM(CASE WHEN {ended} THEN {d.milliseconds('u.claimed_at', d.now)} ELSE 0 END)"
+    updates = ", ".join(f"{name} = {MINUTE}.{name} + excluded.{name}" for name in (*COUNTERS, "wait_ms", "run_ms"))
+    return (
+        f"INSERT INTO {MINUTE} (minute, source_id, queue, actor, partition_key, {', '.join(COUNTERS)}, wait_ms, run_ms) "
+        f"SELECT {d.minute}, COALESCE(%(worker_id)s, 0), u.queue, u.actor, u.partition_key, {sums}, {wait}, {run} "
+        f"FROM {source} WHERE true GROUP BY u.queue, u.actor, u.partition_key "
+        f"ON CONFLICT (minute, source_id, queue, actor, partition_key) DO UPDATE SET {updates}"
+    )
+
+
+def _named(cursor: Any) -> list[Row]:
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _plain(value: Any) -> Any:
+    """UUIDs as 32 hex digits: what SQLite stores, and what PostgreSQL reads just as well."""
+    if isinstance(value, UUID):
+        return value.hex
+    raise TypeError(f"{type(value).__name__} has no place in a row")

@@ -1,0 +1,1 @@
+"""A Django database backend: SQLite for several busy processes."""

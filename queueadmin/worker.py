@@ -1,0 +1,303 @@
+"""What runs beside Dramatiq's threads in every worker process: the writer, the beat, the dispatcher.
+
+Worker threads need no database connection of their own: the consumer claims, the writer commits,
+the beat does the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError, connection
+
+from queueadmin import decisions, lifecycle, lookup, presence
+from queueadmin.context import Progress
+from queueadmin.dispatch import Dispatcher
+from queueadmin.hand import Hand, Held
+from queueadmin.ids import new_worker_id
+from queueadmin.jobs import ClaimedJob, Outcome
+from queueadmin.ledger import Claimer, Writer
+from queueadmin.sanitize import Unrecordable, clean_json
+
+if TYPE_CHECKING:
+    from queueadmin.broker import JobMessage, LedgerRedisBroker
+
+logger = logging.getLogger(__name__)
+
+EXIT_BURIED = 70
+"""Exit code of a worker that learns that its jobs were given to others."""
+
+_STALLED_SECONDS = 5.0
+"""A writer or consumer that has not looped for this long is stuck: the beat stops vouching for it."""
+_FLUSH_SECONDS = 4.0
+
+
+class WorkerRuntime:
+    """Everything this worker process holds. Made at worker boot, stopped at shutdown."""
+
+    def __init__(self, broker: LedgerRedisBroker, *, threads: int) -> None:
+        self.settings = broker.settings
+        self.broker = broker
+        self.identity = presence.identify(new_worker_id(), name=self.settings.worker_name)
+        self.hand = Hand(threads=threads)
+        self.claimer = Claimer(self.hand, worker_id=self.identity.id)
+        self.writer = Writer(
+            worker_id=self.identity.id, publisher=broker.publisher, max_unwritten=self.settings.max_unwritten
+        )
+        self.stopping = threading.Event()
+        self.sweep_wanted = threading.Event()
+        self.fetch_looped = time.monotonic()
+        self.paused: frozenset[str] = frozenset()
+        self.queues = broker.job_queues()
+        self._beat = BeatThread(self)
+        self._dispatcher = Dispatcher(self)
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        presence.register(self.identity, queues=self.queues, actors=self.broker.actors, threads=self.hand.threads)
+        self.paused = lookup.paused_queues()
+        connection.close()
+        self.writer.start()
+        self._beat.start()
+        self._dispatcher.start()
+        logger.info("worker started", extra={"worker": self.identity.name, "queues": self.queues})
+
+    def drain(self) -> None:
+        """Begin the shutdown: take nothing more, give back what has not started, and bound what runs."""
+        self.stopping.set()
+        for held in self.hand.take_unstarted(older_than=0):
+            self._give_back(held, reason="shutdown")
+        threading.Thread(target=self._bound_running, name="queueadmin-drain", daemon=True).start()
+
+    def _bound_running(self) -> None:
+        """Let running jobs finish; late in the budget ask them to stop; at its end give them back."""
+        budget = self.settings.shutdown_seconds
+        if self.hand.wait_until_empty(0.7 * budget):
+            return
+        for held in self.hand.running():
+            held.context.cancel.set("shutdown")
+        self.hand.wait_until_empty(0.2 * budget)
+        for held in self.hand.take_all():
+            self._give_back(held, reason="shutdown")
+
+    def stop(self) -> None:
+        """End the shutdown: commit every outcome, give up the lead, say goodbye."""
+        for held in self.hand.take_all():
+            self._give_back(held, reason="shutdown")
+        flushed = self.writer.flush(_FLUSH_SECONDS)
+        self.writer.stop()
+        self._dispatcher.stop()
+        self._beat.stop()
+        try:
+            presence.mark_stopped(self.identity.id)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("the worker could not sign off", extra={"error": str(error)})
+        finally:
+            connection.close()
+        logger.info("worker stopped", extra={"worker": self.identity.name, "flushed": flushed})
+
+    def abandon(self) -> None:
+        """This worker was judged dead and its jobs belong to others: nothing here may be written any more.
+
+        Children that run a job die with the process: they ask the kernel for it when they start.
+        """
+        logger.critical("this worker was buried while it was silent; it exits", extra={"worker": self.identity.name})
+        for held in self.hand.take_all():
+            held.context.cancel.set("abandoned")
+        logging.shutdown()
+        os._exit(EXIT_BURIED)
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    def open_queues(self) -> list[str]:
+        return [queue for queue in self.queues if queue not in self.paused]
+
+    def settle(self, message: JobMessage) -> None:
+        """The attempt ended: hand its outcome to the writer, unless the job was given back meanwhile."""
+        held = self.hand.find(message.job.token)
+        if held is None:
+            return
+        self.writer.put(outcome_of(message.final_decision(), held))
+        self.hand.settle(message.job.token)
+
+    def release(self, held: Held, *, reason: str) -> None:
+        """Give a job back that has not started."""
+        if self.hand.settle(held.job.token) is not None:
+            self._give_back(held, reason=reason)
+
+    def release_late(self) -> None:
+        """Give back what has waited too long for a thread, a job on probation excepted."""
+        for held in self.hand.take_unstarted(older_than=self.settings.unstarted_seconds):
+            self._give_back(held, reason="no thread became free")
+
+    def _give_back(self, held: Held, *, reason: str) -> None:
+        self.writer.put(lifecycle.release(held.job, reason=reason))
+
+    def reconnect(self) -> None:
+        """Drop the calling thread's connection, so that its next query opens a new one."""
+        connection.close()
+
+    def is_healthy(self) -> bool:
+        """Whether writer and consumer have looped lately: only then may the beat vouch for them."""
+        now = time.monotonic()
+        return now - self.writer.looped < _STALLED_SECONDS and now - self.fetch_looped < _STALLED_SECONDS
+
+    def beats_on_time(self) -> bool:
+        """Whether this process's own beats were on time for as long as it takes to condemn another."""
+        return self._beat.on_time_for(self.settings.silent_seconds)
+
+
+def outcome_of(decision: decisions.Decision, held: Held) -> Outcome:
+    """The outcome that writes a decision; one that cannot be stored becomes a failure that says so."""
+    job, detail = held.job, _detail(held)
+    match decision:
+        case decisions.Complete(result=result):
+            try:
+                return lifecycle.complete(job, result=None if result is None else clean_json(result), detail=detail)
+            except Unrecordable as error:
+                return lifecycle.fail(job, code=error.code, message=str(error), detail=detail)
+        case decisions.RetryLater(fault=fault, delay=delay):
+            return lifecycle.retry_later(job, delay=delay, **_fault(fault, detail | {"delay": round(delay, 3)}))
+        case decisions.Fail(fault=fault):
+            return lifecycle.fail(job, **_fault(fault, detail))
+        case decisions.Bury(fault=fault):
+            return lifecycle.bury(job, **_fault(fault, detail))
+        case decisions.Release(reason=reason):
+            return lifecycle.release(job, reason=reason)
+        case decisions.Stop():
+            return lifecycle.stop(job, detail=detail)
+
+
+def _fault(fault: decisions.Fault, detail: dict[str, object]) -> dict[str, object]:
+    evidence = {"code": fault.code, "message": fault.message} | (
+        {"traceback": fault.traceback} if fault.traceback else {}
+    )
+    return {
+        "code": fault.code, "message": fault.message, "fingerprint": fault.fingerprint, "detail": detail | evidence,
+    }  # fmt: skip
+
+
+def _detail(held: Held) -> dict[str, object]:
+    """What the event of this attempt says: how long it ran, and the actor's notes where they can be stored."""
+    ran = 0.0 if held.started is None else time.monotonic() - held.started
+    detail: dict[str, object] = {"seconds": round(ran, 4)}
+    if held.context.notes:
+        try:
+            detail |= clean_json(held.context.notes)
+        except Unrecordable as error:
+            detail["notes"] = str(error)
+    return detail
+
+
+class BeatThread(threading.Thread):
+    """Once a second: beat, obey cancellations, give back strangers and late jobs, write progress."""
+
+    def __init__(self, runtime: WorkerRuntime, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(name="queueadmin-beat", daemon=True)
+        self._runtime = runtime
+        self._clock = clock
+        self._stop = threading.Event()
+        self._beats: deque[float] = deque(maxlen=600)
+        self._strangers: set[UUID] = set()
+        self._reported: dict[UUID, Progress] = {}
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.join(timeout=2.0)
+
+    def on_time_for(self, seconds: float) -> bool:
+        """Whether every beat of the last `seconds` came without a gap of more than three beats."""
+        now, allowed = self._clock(), 3 * self._runtime.settings.beat_seconds
+        recent = [at for at in list(self._beats) if at > now - seconds - allowed]
+        gaps = [later - earlier for earlier, later in zip(recent, [*recent[1:], now], strict=False)]
+        return bool(recent) and recent[0] <= now - seconds and max(gaps) <= allowed
+
+    def run(self) -> None:
+        try:
+            while not self._stop.wait(self._runtime.settings.beat_seconds):
+                try:
+                    self._tick()
+                except (DatabaseError, InterfaceError) as error:
+                    logger.warning("a beat was missed", extra={"error": str(error)})
+                    connection.close()
+        finally:
+            connection.close()
+
+    def _tick(self) -> None:
+        runtime = self._runtime
+        runtime.release_late()
+        if runtime.is_healthy():
+            self._vouch()
+        self._compare()
+        self._write_progress()
+        runtime.paused = lookup.paused_queues()
+
+    def _vouch(self) -> None:
+        runtime = self._runtime
+        alive = presence.beat(
+            runtime.identity.id, busy=len(runtime.hand.running()), unwritten=len(runtime.writer.tokens())
+        )
+        if not alive:
+            runtime.abandon()
+        self._beats.append(self._clock())
+
+    def _compare(self) -> None:
+        """Hold the ledger's view against this process's: pass on cancellations, give back strangers.
+
+        A stranger is a claim whose reply was lost. It is released when two beats in a row see it,
+        because a claim or an outcome may be on its way while the ledger is read.
+        """
+        runtime = self._runtime
+        known = runtime.hand.tokens() | runtime.writer.tokens()
+        strangers: dict[UUID, UUID] = {}
+        for row in lookup.held_by(runtime.identity.id):
+            held = runtime.hand.find(row["token"])
+            if held is not None and row["cancel"]:
+                held.context.cancel.set("cancelled")
+            if row["token"] not in known:
+                strangers[row["token"]] = row["id"]
+        known = runtime.hand.tokens() | runtime.writer.tokens()
+        confirmed = {token: job for token, job in strangers.items() if token in self._strangers and token not in known}
+        self._strangers = set(strangers) - set(confirmed)
+        for token, job_id in confirmed.items():
+            logger.warning("a claim that nobody holds is released", extra={"job": str(job_id)})
+            runtime.writer.put(lifecycle.release(_stranger(job_id, token), reason="claim reply lost"))
+            runtime.sweep_wanted.set()
+
+    def _write_progress(self) -> None:
+        reports = {
+            held.job.id: (held.job.id, held.job.attempt, held.context.progress)
+            for held in self._runtime.hand.running()
+            if held.context.progress is not None
+        }
+        changed = [report for job, report in reports.items() if self._reported.get(job) != report[2]]
+        ended = set(self._reported) - set(reports)
+        if changed:
+            presence.write_progress(changed)
+        if ended:
+            presence.clear_progress(ended)
+        self._reported = {job: report[2] for job, report in reports.items()}
+
+
+def _stranger(job_id: UUID, token: UUID) -> ClaimedJob:
+    """A claimed job of which only the ledger's id and token are known: enough to release it."""
+    return ClaimedJob(
+        id=job_id,
+        token=token,
+        queue="",
+        actor="",
+        payload={},
+        attempt=0,
+        run=0,
+        failures=0,
+        crashes=0,
+        max_attempts=0,
+    )
