@@ -1,0 +1,135 @@
+"""What was asked for, by whom, and what was announced. Where a task stands is its job's business (queueadmin)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+DEFAULT_TENANT = "default"
+"""The tenant of keys that name no other; it owns whatever lies under no other tenant's prefix."""
+
+
+class Scope(models.TextChoices):
+    """What an API key may do."""
+
+    SUBMIT = "submit", "Submit documents"
+    READ = "read", "Read tasks, results and counts of its tenant"
+    OPERATE = "operate", "Retry tasks of its tenant, and see the counts of all tenants"
+
+
+class Tenant(models.Model):
+    """Who documents belong to, and the part of the document store that is theirs.
+
+    The prefix is empty for the root (the default tenant) or ends with a slash, so that "acme" never
+    reaches into "acme-labs/".
+    """
+
+    slug = models.SlugField(max_length=64, primary_key=True)
+    key_prefix = models.CharField(
+        max_length=512,
+        unique=True,
+        blank=True,
+        help_text='Keys of the document store that are theirs, such as "acme/"; empty for the root.',
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class ApiKey(models.Model):
+    """A key for the API. The key itself is shown once; what is stored cannot be turned back into it."""
+
+    name = models.CharField(max_length=100)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="api_keys")
+    prefix = models.CharField(max_length=16, help_text="The key's first characters, to recognise it by.")
+    hash = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the key, in hex.")
+    scopes = models.JSONField(default=list, help_text="Any of submit, read, operate.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="Exact to a minute or so.")
+
+    class Meta:
+        verbose_name = "API key"
+        default_permissions = ("view", "add", "change")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class Immutable(Exception):
+    """An ingestion task is the record of a request and is never changed; only its job moves."""
+
+
+class IngestionTask(models.Model):
+    """The request to ingest one document, as it was accepted. Its id is its job's id.
+
+    Never changed after the insert, so it may carry the indexes that people search by: the job, which is
+    written with every transition, carries none of them. No foreign key in the database: it would be
+    checked by every insert and locked by every claim.
+    """
+
+    job = models.OneToOneField(
+        "queueadmin.Job",
+        primary_key=True,
+        db_column="id",
+        db_constraint=False,
+        on_delete=models.DO_NOTHING,
+        related_name="ingestion_task",
+    )
+    tenant = models.CharField(max_length=64)
+    document_id = models.CharField(max_length=255)
+    user_id = models.CharField(max_length=255)
+    file_name = models.CharField(max_length=255)
+    r2_key = models.CharField(max_length=1024)
+    content_type = models.CharField(max_length=255)
+    file_size = models.BigIntegerField(null=True, help_text="Bytes, as the client declared them.")
+    callback_url = models.CharField(max_length=2048, blank=True, default="")
+    priority = models.SmallIntegerField(default=0)
+    metadata = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            # The id is time-ordered and breaks ties: together they make a cursor for pages.
+            models.Index(fields=["tenant", "created_at", "job"], name="task_tenant"),
+            models.Index(fields=["document_id", "created_at"], name="task_document"),
+            models.Index(fields=["user_id", "created_at"], name="task_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.file_name} {self.pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert. Raises Immutable for a task that is stored already."""
+        if not self._state.adding:
+            raise Immutable(Immutable.__doc__)
+        super().save(*args, **kwargs)
+
+
+class WebhookAttempt(models.Model):
+    """One try to deliver an event to a callback URL. Append-only."""
+
+    task_id = models.UUIDField(db_index=True)
+    job_id = models.UUIDField(help_text="The job that delivers: one event has one job and many attempts.")
+    event = models.CharField(max_length=64)
+    attempt = models.IntegerField()
+    at = models.DateTimeField(default=timezone.now)
+    url = models.CharField(max_length=2048)
+    status_code = models.IntegerField(null=True)
+    duration_ms = models.IntegerField(default=0)
+    error = models.CharField(max_length=500, blank=True, default="")
+    response_excerpt = models.TextField(blank=True, default="")
+
+    class Meta:
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.event} #{self.attempt}"
