@@ -31,9 +31,7 @@ class WrongSetting(Exception):
 
     def __init__(self, name: str, allowed: str, value: str | None = None) -> None:
         shown = f" (it is {value!r})" if value is not None else ""
-        super().__init__(
-            f"{name} must be {allowed}{shown}. Set it in the environment or in .env; see .env.example."
-        )
+        super().__init__(f"{name} must be {allowed}{shown}. Set it in the environment or in .env; see .env.example.")
         self.name = name
 
 
@@ -145,9 +143,7 @@ def read(env_file: Path | None = None) -> Environment:
     min_backoff = reader.integer("MIN_BACKOFF_SECONDS", 5, minimum=1, maximum=3600)
     max_backoff = reader.integer("MAX_BACKOFF_SECONDS", 600, minimum=1, maximum=86_400)
     if max_backoff < min_backoff:
-        raise WrongSetting(
-            "MAX_BACKOFF_SECONDS", f"at least MIN_BACKOFF_SECONDS ({min_backoff})", str(max_backoff)
-        )
+        raise WrongSetting("MAX_BACKOFF_SECONDS", f"at least MIN_BACKOFF_SECONDS ({min_backoff})", str(max_backoff))
     s3_endpoint_url = reader.url("S3_ENDPOINT_URL", schemes=("http", "https"))
     s3_bucket = reader.text("S3_BUCKET")
     if s3_endpoint_url and not s3_bucket:
@@ -172,9 +168,7 @@ def read(env_file: Path | None = None) -> Environment:
         max_attempts=reader.integer("MAX_ATTEMPTS", 4, minimum=1, maximum=100),
         min_backoff_seconds=min_backoff,
         max_backoff_seconds=max_backoff,
-        extraction_timeout_seconds=reader.integer(
-            "EXTRACTION_TIMEOUT_SECONDS", 300, minimum=1, maximum=86_400
-        ),
+        extraction_timeout_seconds=reader.integer("EXTRACTION_TIMEOUT_SECONDS", 300, minimum=1, maximum=86_400),
         worker_processes=reader.integer("WORKER_PROCESSES", _cores(), minimum=1, maximum=256),
         worker_threads=reader.integer("WORKER_THREADS", 8, minimum=1, maximum=256),
         s3_endpoint_url=s3_endpoint_url,
@@ -238,18 +232,14 @@ def _origins(reader: Reader) -> tuple[str, ...]:
     origins = reader.names("CSRF_TRUSTED_ORIGINS", ())
     for origin in origins:
         if not origin.startswith(("http://", "https://")):
-            raise WrongSetting(
-                "CSRF_TRUSTED_ORIGINS", "origins such as https://example.org, by commas", origin
-            )
+            raise WrongSetting("CSRF_TRUSTED_ORIGINS", "origins such as https://example.org, by commas", origin)
     return origins
 
 
 def _pair(reader: Reader, first: str, second: str) -> tuple[str, str]:
     values = reader.text(first), reader.text(second)
     if bool(values[0]) != bool(values[1]):
-        raise WrongSetting(
-            second if values[0] else first, f"set together with {first if values[0] else second}"
-        )
+        raise WrongSetting(second if values[0] else first, f"set together with {first if values[0] else second}")
     return values
 
 
@@ -261,9 +251,7 @@ def _database(reader: Reader, data_dir: Path) -> dict[str, Any]:
         return _sqlite(name if name.is_absolute() else PROJECT_DIR / name)
     config: dict[str, Any] = environ.Env.db_url_config(url)
     if not config.get("NAME"):
-        raise WrongSetting(
-            "DATABASE_URL", "a URL with the database's name: postgresql://user:password@host:5432/name"
-        )
+        raise WrongSetting("DATABASE_URL", "a URL with the database's name: postgresql://user:password@host:5432/name")
     # No psycopg pool: a worker process needs about three connections for its whole life and granian's
     # threads keep theirs, so a pool would add threads and a second set of time-outs and save nothing.
     return {

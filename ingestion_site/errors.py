@@ -11,9 +11,7 @@ API_PREFIX = "/api/"
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_api(request):
-        return problem(
-            request, HTTPStatus.BAD_REQUEST, "invalid_request", "The request cannot be understood."
-        )
+        return problem(request, HTTPStatus.BAD_REQUEST, "invalid_request", "The request cannot be understood.")
     return defaults.bad_request(request, exception)
 
 
@@ -25,9 +23,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if _is_api(request):
-        return problem(
-            request, HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this path; see /api/docs/."
-        )
+        return problem(request, HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this path; see /api/docs/.")
     return defaults.page_not_found(request, exception)
 
 

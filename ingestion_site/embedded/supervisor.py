@@ -30,7 +30,7 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Backoff:
-    """Seconds before a restart: doubling from `first` to `most`; a life of `healthy` seconds starts afresh."""
+    """Seconds before a restart: doubling from `first` to `most`; a life of `healthy` seconds resets."""
 
     first: float = 1.0
     most: float = 30.0
@@ -71,9 +71,7 @@ class Supervisor:
     def start(self, service: Service) -> None:
         """Start a service now and keep it running from here on. Raises OSError when none can be made."""
         with self._lock:
-            self._running.append(
-                _Running(service=service, process=self._spawn(service), started=time.monotonic())
-            )
+            self._running.append(_Running(service=service, process=self._spawn(service), started=time.monotonic()))
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
             self._thread.start()

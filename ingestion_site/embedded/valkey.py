@@ -62,9 +62,7 @@ class EmbeddedValkey:
             "daemonize": "no",
             "logfile": '""',
         }
-        secret_files.write_private(
-            configuration, "".join(f"{name} {value}\n" for name, value in lines.items())
-        )
+        secret_files.write_private(configuration, "".join(f"{name} {value}\n" for name, value in lines.items()))
         return [str(get_binary_path()), str(configuration)]
 
     def answers(self) -> bool:

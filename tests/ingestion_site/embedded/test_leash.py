@@ -56,9 +56,7 @@ def read(path: Path) -> list[int]:
 
 
 def leashed(*command: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, leash.__file__, *command], stdin=subprocess.PIPE, start_new_session=True
-    )
+    return subprocess.Popen([sys.executable, leash.__file__, *command], stdin=subprocess.PIPE, start_new_session=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a grandchild's own session is out of reach")
@@ -105,6 +103,4 @@ def test_a_killed_leash_takes_its_command_with_it(script: Path, ids: Path) -> No
         process.wait()
         leash.kill_session(process.pid)
     # Then
-    wait_until(
-        lambda: not is_alive(command) and not is_alive(same_session), seconds=5, what="the session to end"
-    )
+    wait_until(lambda: not is_alive(command) and not is_alive(same_session), seconds=5, what="the session to end")

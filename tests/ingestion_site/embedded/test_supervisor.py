@@ -136,9 +136,7 @@ def test_a_log_that_grows_too_long_is_moved_aside(announced: Announcements, tmp_
     with Supervisor(announce=announced.append, backoff=FAST, max_log_bytes=10_000) as supervisor:
         supervisor.start(one)
         wait_until((tmp_path / "web.log.1").exists, what="the log to be moved")
-        wait_until(
-            lambda: 0 < one.log.stat().st_size < 10_000, what="the service to write on, in a short log"
-        )
+        wait_until(lambda: 0 < one.log.stat().st_size < 10_000, what="the service to write on, in a short log")
 
 
 def test_a_command_that_does_not_exist_is_a_death_like_any_other(

@@ -1,0 +1,68 @@
+# Everything a person does here. Needs Python 3.11 to 3.14 and make; nothing else, and no root.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+OUT    ?=
+
+# The newest version that works first; PYTHON=... chooses another one.
+ifeq ($(origin PYTHON),file)
+PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null \
+	&& echo "$$name" && break; done)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench lint requirements samples clean python
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/base.stamp ## Start everything on this machine and ingest the samples (ARGS="--port 9000")
+	@$(BIN)/python manage.py up $(ARGS)
+
+test: $(VENV)/dev.stamp ## Run the tests: all on PostgreSQL, then those for both databases on SQLite (ARGS="-x")
+	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --database=sqlite -m both_databases $(ARGS)
+
+bench: $(VENV)/bench.stamp ## Measure against raw Dramatiq, Celery and Procrastinate (OUT=file.json)
+	@$(BIN)/python -m bench $(if $(OUT),--out $(OUT)) $(ARGS)
+
+lint: $(VENV)/dev.stamp ## Check style, types and imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+requirements: $(VENV)/pip.stamp ## Compile requirements/*.in to pinned, hashed .txt files
+	@$(BIN)/python -m pip install --quiet uv
+	@for name in base dev bench; do \
+		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --custom-compile-command "make requirements" \
+			requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+
+samples: $(VENV)/dev.stamp ## Make the sample documents again
+	@$(BIN)/python -m samples.make
+
+clean: ## Remove the virtual environment and caches; var/ (your data) stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp holds the hash of the requirements that were installed: a new time stamp alone (git) installs nothing.
+$(VENV)/%.stamp: requirements/%.txt | python
+	@test -x $(BIN)/python || { echo "Making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@hash="$$(cksum < $<)"; if [ "$$(cat $@ 2>/dev/null)" != "$$hash" ]; then \
+		echo "Installing $< into $(VENV)"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< || exit 1; \
+		echo "$$hash" > $@; fi
+	@touch $@
+
+$(VENV)/pip.stamp: | python
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+python:
+	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 to 3.14, and none is on PATH. Install one, or say which: make run PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 14) and "This needs Python 3.11 to 3.14; $(PYTHON) is %d.%d. Say which one to use: make run PYTHON=python3.12" % v)'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

@@ -1,0 +1,76 @@
+"""What `manage.py up` prints for people: the table of results and where to go from here."""
+
+import json
+import shlex
+
+from rich.table import Table
+from rich.text import Text
+
+from ingestion_site.embedded import samples
+from ingestion_site.embedded.first_start import STAFF_NAME
+from ingestion_site.embedded.stack import Stack
+
+EXAMPLE = samples.Sample(
+    file_name="welcome.txt", key=f"{samples.PREFIX}/welcome.txt", content_type="text/plain", size=0
+)
+
+
+def results_table(results: list[samples.Result]) -> Table:
+    """One row per sample: file, status (with the error if there is one), engine, characters, pages, time."""
+    table = Table(title="Samples", title_justify="left")
+    table.add_column("file")
+    table.add_column("status", overflow="fold")
+    table.add_column("engine")
+    for name in ("characters", "pages", "ms"):
+        table.add_column(name, justify="right")
+    for result in results:
+        status = Text(result.status, style="green" if result.completed else "red")
+        if result.error:
+            status.append(f" ({result.error})")
+        numbers = (result.characters, result.pages, result.milliseconds)
+        table.add_row(
+            Text(result.file_name),
+            status,
+            Text(result.engine),
+            *("" if number is None else f"{number:,}" for number in numbers),
+        )
+    return table
+
+
+def tour(stack: Stack, key: str, password: str | None, example: samples.Sample | None = None) -> Text:
+    """URLs, the password of a new staff user, and a curl command that works when pasted."""
+    lines = [
+        "",
+        f"Admin      {stack.address}/admin/",
+        f"API docs   {stack.address}/api/docs/",
+        f"Data       {stack.data_dir}",
+        f"Logs       {stack.data_dir / 'logs'}",
+        "",
+    ]
+    if password:
+        lines[-1:] = [
+            f"Staff user {STAFF_NAME}, password {password}",
+            "           (shown this once; change it with: manage.py changepassword admin)",
+            "",
+        ]
+    lines += [
+        "Submit a document below the data directory's documents/ (this key lives as long as this run):",
+        "",
+        curl(stack, key, example or EXAMPLE),
+        "",
+    ]
+    return Text("\n".join(lines))
+
+
+def curl(stack: Stack, key: str, sample: samples.Sample) -> str:
+    """A curl command that submits `sample`; on several lines, for a POSIX shell."""
+    body = samples.submission(sample)
+    del body["file_size"]
+    return " \\\n  ".join(
+        [
+            f"curl -X POST {stack.address}/api/documents/process",
+            f"-H {shlex.quote(f'Authorization: Bearer {key}')}",
+            "-H 'Content-Type: application/json'",
+            f"-d {shlex.quote(json.dumps(body))}",
+        ]
+    )
