@@ -1,0 +1,133 @@
+"""`manage.py rundramatiq`: django_dramatiq's command with this ledger's defaults and checks.
+
+Dramatiq knows one queue only; `--queues` names ours and reaches the workers through the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import dramatiq
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError, connection
+from django_dramatiq.management.commands import rundramatiq
+
+from queueadmin.broker import LedgerRedisBroker
+from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable
+from queueadmin.sql import JOB
+
+QUEUES_VARIABLE = "QUEUEADMIN_QUEUES"
+"""Names of queues, by commas: how `--queues` reaches the settings of the worker processes."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_WAIT_SECONDS = 60
+_POLL_SECONDS = 1.0
+_SHUTDOWN_MILLISECONDS = 20_000
+"""Above the ledger's own budget, in which running jobs are given back: Dramatiq should find nothing to wait for."""
+
+
+class Command(rundramatiq.Command):
+    help = "Run workers: processes and threads that take jobs from the ledger."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--wait",
+            type=int,
+            default=_WAIT_SECONDS,
+            metavar="SECONDS",
+            help="how long to wait for the database and Redis at the start",
+        )
+        parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+        parser.set_defaults(
+            processes=getattr(settings, "WORKER_PROCESSES", rundramatiq.NPROCS),
+            threads=getattr(settings, "WORKER_THREADS", rundramatiq.NTHREADS),
+            worker_shutdown_timeout=_SHUTDOWN_MILLISECONDS,
+            path=[str(getattr(settings, "BASE_DIR", "."))],
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:  # type: ignore[override]  # upstream spells every option out
+        """Check what a worker needs, then become Dramatiq's master process. Never returns."""
+        for number in _SIGNALS:
+            signal.signal(number, _leave)
+        if options["use_gevent"]:
+            raise CommandError("Workers need threads: run rundramatiq without --use-gevent.")
+        for name in ("processes", "threads"):
+            if options[name] < 1:
+                raise CommandError(f"--{name} must be at least 1.")
+        broker = our_broker()
+        self.discover_quietly()
+        if options["queues"]:
+            os.environ[QUEUES_VARIABLE] = ",".join(known_queues(broker, options["queues"]))
+        self.wait_for_servers(broker, seconds=options.pop("wait"))
+        options["queues"] = None
+        # A signal between here and Dramatiq's own handlers would kill the process with a bad exit code. The mask
+        # outlives exec, and Dramatiq lifts it once it listens.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        super().handle(**options)
+
+    def discover_quietly(self) -> None:
+        """Import the task modules, so that the broker knows the actors and their queues."""
+        self.discover_tasks_modules()
+
+    def wait_for_servers(self, broker: LedgerRedisBroker, *, seconds: int) -> None:
+        """Return when the database and Redis answer. Raises CommandError when they cannot be used."""
+        deadline = time.monotonic() + seconds
+        told = ""
+        while (problem := _problem(broker)) and time.monotonic() < deadline:
+            if problem != told:
+                self.stderr.write(f"Waiting up to {seconds} s: {problem}")
+                told = problem
+            time.sleep(_POLL_SECONDS)
+        connection.close()
+        broker.close()
+        if problem:
+            raise CommandError(problem)
+
+
+def our_broker() -> LedgerRedisBroker:
+    """The broker in use, which must be the ledger's. Raises CommandError."""
+    broker = dramatiq.get_broker()
+    if not isinstance(broker, LedgerRedisBroker):
+        raise CommandError(
+            f"The Dramatiq broker is {type(broker).__name__}; set DRAMATIQ_BROKER['BROKER'] to "
+            "'queueadmin.broker.LedgerRedisBroker', or the jobs would bypass the ledger."
+        )
+    return broker
+
+
+def known_queues(broker: LedgerRedisBroker, wanted: Iterable[str]) -> list[str]:
+    """`wanted`, also when written with commas. Raises CommandError for a queue that no actor uses."""
+    names = list(dict.fromkeys(name for part in wanted for name in part.split(",") if name))
+    known = sorted({actor.queue_name for actor in broker.actors.values()})
+    if unknown := [name for name in names if name not in known]:
+        raise CommandError(f"No actor uses the queue {', '.join(unknown)}. Known queues: {', '.join(known)}.")
+    return names
+
+
+def _problem(broker: LedgerRedisBroker) -> str:
+    """Why a worker cannot start yet, or "". Raises CommandError when waiting cannot help."""
+    try:
+        broker.ready_sets.require_supported()
+    except BrokerTooOld as error:
+        raise CommandError(str(error)) from error
+    except BrokerUnavailable as error:
+        return f"{error} Check REDIS_URL."
+    try:
+        if JOB not in connection.introspection.table_names():
+            return "The database has no tables yet. Run: manage.py migrate"
+    except (DatabaseError, InterfaceError) as error:
+        connection.close()
+        return f"The database did not answer: {type(error).__name__}. Check DATABASE_URL."
+    return ""
+
+
+def _leave(signum: int, frame: object) -> None:
+    sys.exit(0)
