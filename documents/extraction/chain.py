@@ -14,7 +14,6 @@ from documents.extraction.errors import (
     MissingDependency,
     OcrUnavailable,
     OutOfMemory,
-    TooLarge,
     UnsupportedType,
 )
 
@@ -64,17 +63,13 @@ def _attempt(engine: Engine, request: Request, findings: _Findings) -> Extractio
     error: ExtractionError
     try:
         found = engine.extract(request)
-        if len(found.text) > request.output_bytes:
-            raise TooLarge()
         findings.tried.append(_tried(engine, started, "" if found.text.strip() else NO_TEXT))
         return found
     except ExtractionError as known:
         error = known
     except MemoryError:
         error = OutOfMemory()
-    except (
-        Exception
-    ) as unknown:  # An engine may raise anything on hostile input; all of it means "could not read".
+    except Exception as unknown:  # An engine may raise anything on hostile input; all of it means "could not read".
         error = Damaged(evidence={"engine": engine.name, "exception": type(unknown).__name__})
         error.__cause__ = unknown
     findings.tried.append(_tried(engine, started, error.code))

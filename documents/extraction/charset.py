@@ -18,6 +18,7 @@ _MARKS = (
 )
 _ISO_2022 = re.compile(rb"\x1b(\$[@AB()]|\([BJI])")
 # Single-byte relatives that share most letters; statistics on a short text cannot tell them apart, alphabets can.
+# ruff: noqa: RUF001  # the alphabets hold what looks like other characters, that is their point
 _LATIN = {
     "cp1252": "àâáäãåæçéèêëíìîïñóòôöõøœßúùûüýÿšž€‚„…†‡‰‹›‘’“”•–—™¡¿«»°§©®½¼¾£¥",
     "cp1250": "ąćęłńóśźżáčďéěíňřšťúůýžäëöüőűßâăîţşđ€„“”‚‘’–—…•™«»°§©®",
@@ -44,9 +45,7 @@ def decode(data: bytes, *, declared: str = "") -> Decoded:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return Decoded(text=data.decode(encoding, "replace"), encoding=encoding)
-    for encoding in filter(
-        None, ("" if _ISO_2022.search(data[:4096]) else "utf-8", known(declared), _wide(data))
-    ):
+    for encoding in filter(None, ("" if _ISO_2022.search(data[:4096]) else "utf-8", known(declared), _wide(data))):
         try:
             return Decoded(text=data.decode(encoding), encoding=encoding)
         except UnicodeError:

@@ -57,9 +57,7 @@ def zip_format(path: Path) -> str:
             _refuse_bomb(entries)
             found = _zip_kind(archive, entries)
             if not found:
-                raise UnsupportedType(
-                    "This is a ZIP archive without a document in it that this service reads."
-                )
+                raise UnsupportedType("This is a ZIP archive without a document in it that this service reads.")
             _refuse_encryption(archive, entries, found)
             return found
     except (
@@ -127,9 +125,7 @@ def _zip_kind(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> 
 def _refuse_encryption(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], found: str) -> None:
     if any(info.flag_bits & 1 for info in entries.values()):
         raise Encrypted()
-    if found in ("odt", "ods", "odp") and b"encryption-data" in _read(
-        archive, entries, "meta-inf/manifest.xml"
-    ):
+    if found in ("odt", "ods", "odp") and b"encryption-data" in _read(archive, entries, "meta-inf/manifest.xml"):
         raise Encrypted()
     if found == "epub":
         rules = _read(archive, entries, "meta-inf/encryption.xml")

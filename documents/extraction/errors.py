@@ -118,9 +118,7 @@ class MissingDependency(ExtractionError):
 
     code = "missing_dependency"
 
-    def __init__(
-        self, message: str = "", *, package: str = "", evidence: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str = "", *, package: str = "", evidence: Mapping[str, Any] | None = None) -> None:
         if not message and package:
             message = (
                 f"Reading this format needs the system package {package}, which is not installed on the "
@@ -134,6 +132,14 @@ class OcrUnavailable(MissingDependency):
     """The pages are pictures and no text recognition is installed on the worker."""
 
     code = "ocr_unavailable"
+
+    def __init__(self, message: str = "", *, package: str = "", evidence: Mapping[str, Any] | None = None) -> None:
+        if not message and package:
+            message = (
+                f"The pages are pictures, and the system package {package}, which reads text from pictures, is not "
+                f"installed on the worker. Install it (apt-get install {package}) and retry the task."
+            )
+        super().__init__(message, package=package, evidence=evidence)
 
 
 ERRORS: dict[str, type[ExtractionError]] = {

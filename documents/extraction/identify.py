@@ -29,19 +29,34 @@ _MAX_PIXELS = 250_000_000
 """About A0 at 400 dpi; the decoded picture of more would need over 1 GiB."""
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_HTML = re.compile(
-    r"(?:<\?xml[^>]*\?>|<!--.*?-->|\s)*<(?:!doctype\s+html|html|head|body|frameset)\b", re.I | re.S
-)
-_HTML_INSIDE = re.compile(
-    r"<(?:p|div|table|ul|ol|h[1-6]|span|br|a|title|meta|script|style|font)\b[^<>]*>", re.I
-)
+_HTML = re.compile(r"(?:<\?xml[^>]*\?>|<!--.*?-->|\s)*<(?:!doctype\s+html|html|head|body|frameset)\b", re.I | re.S)
+_HTML_INSIDE = re.compile(r"<(?:p|div|table|ul|ol|h[1-6]|span|br|a|title|meta|script|style|font)\b[^<>]*>", re.I)
 _XML = re.compile(
     r"\s*(?:<\?xml[\s?]|<!doctype\s+(?!html)|<[A-Za-z_][\w.:-]*(?:\s+xmlns|\s*/?>|\s+[\w:.-]+\s*=))", re.I
 )
 _HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,60})[ \t]*:", re.M)
 _MBOX_LINE = re.compile(r"From \S+ .*\r?\n")
 _MAIL = frozenset(
-    ["received", "return-path", "delivered-to", "message-id", "mime-version", "from", "to", "subject", "date", "content-type", "reply-to", "cc", "x-mailer", "x-original-to", "dkim-signature", "in-reply-to", "references", "sender"]
+    [
+        "received",
+        "return-path",
+        "delivered-to",
+        "message-id",
+        "mime-version",
+        "from",
+        "to",
+        "subject",
+        "date",
+        "content-type",
+        "reply-to",
+        "cc",
+        "x-mailer",
+        "x-original-to",
+        "dkim-signature",
+        "in-reply-to",
+        "references",
+        "sender",
+    ]
 )
 _MAIL_ONLY = frozenset(
     ["received", "return-path", "delivered-to", "message-id", "mime-version", "x-mailer", "x-original-to"]
@@ -67,7 +82,7 @@ def identify(path: Path, *, declared: str, file_name: str) -> Identity:
 def _by_signature(path: Path, head: bytes) -> str:
     if not head.strip(b"\0 \t\r\n\f\xef\xbb\xbf"):
         raise Empty()
-    if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return containers.zip_format(path)
     if head.startswith(_OLE):
         return containers.ole_format(path)
@@ -97,17 +112,13 @@ def _refuse_pixel_bomb(head: bytes, found: str) -> None:
     except struct.error as error:
         raise Damaged("The picture ends inside its header.") from error
     if width * height > _MAX_PIXELS:
-        raise DecompressionBomb(
-            f"The picture has {width} x {height} pixels; at most {_MAX_PIXELS:,} are read."
-        )
+        raise DecompressionBomb(f"The picture has {width} x {height} pixels; at most {_MAX_PIXELS:,} are read.")
 
 
 def _is_binary(head: bytes) -> bool:
     """Text has next to no control characters, in whatever encoding."""
     text = charset.decode(_whole_characters(head)).text[:16_384]
-    controls = sum(char < " " and char not in "\t\n\r\f\x0b\x1b\x1a\x08" for char in text) + text.count(
-        "\ufffd"
-    )
+    controls = sum(char < " " and char not in "\t\n\r\f\x0b\x1b\x1a\x08" for char in text) + text.count("\ufffd")
     return controls > max(2, len(text) * 0.02)
 
 
@@ -125,9 +136,7 @@ def _by_text(head: bytes, declared: str, file_name: str) -> str:
         raise UnsupportedType()
     text = charset.decode(_whole_characters(head)).text.lstrip("\ufeff")
     signs = _signs(text)
-    claims = [
-        claim for claim in (format_of_name(file_name), format_of_content_type(declared)) if claim in TEXTUAL
-    ]
+    claims = [claim for claim in (format_of_name(file_name), format_of_content_type(declared)) if claim in TEXTUAL]
     for claim in claims:
         # "text/plain" is what everybody sends for everything: it must not overrule a name or a clear sign.
         if claim != "txt" and (

@@ -49,7 +49,8 @@ def _read(archive: zipfile.ZipFile, request: Request) -> Extraction:
     spine = [items.get(ref.get("idref"), "") for ref in package.iterfind(".//{*}spine/{*}itemref")]
     if len(spine) > request.max_pages:
         raise TooManyPages()
-    pages, missing, size = [], 0, 0
+    pages: list[Page] = []
+    missing = size = 0
     names = {name.lower(): name for name in archive.namelist()}
     for number, href in enumerate(filter(None, spine), start=1):
         path = posixpath.normpath(posixpath.join(posixpath.dirname(package_name), urllib.parse.unquote(href)))

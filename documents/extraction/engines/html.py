@@ -18,7 +18,56 @@ _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0
 _XML_ENCODING = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9_.:-]{2,40})""", re.I)
 _SKIP = frozenset({"script", "style", "template", "noscript", "svg", "math", "object", "iframe", "head"})
 _BLOCK = frozenset(
-    ["address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "dialog", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "html", "legend", "li", "main", "menu", "nav", "ol", "optgroup", "option", "p", "pre", "section", "select", "summary", "table", "tbody", "tfoot", "thead", "title", "tr", "ul"]
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "br",
+        "caption",
+        "center",
+        "dd",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "html",
+        "legend",
+        "li",
+        "main",
+        "menu",
+        "nav",
+        "ol",
+        "optgroup",
+        "option",
+        "p",
+        "pre",
+        "section",
+        "select",
+        "summary",
+        "table",
+        "tbody",
+        "tfoot",
+        "thead",
+        "title",
+        "tr",
+        "ul",
+    ]
 )
 _CELL = frozenset({"td", "th"})
 _SPACES = re.compile(r"[ \t\r\n\f\v\u00a0]+")
@@ -38,9 +87,7 @@ class HtmlEngine:
         """Decode by mark, declaration or guess; then take the text."""
         if request.path.stat().st_size > request.output_bytes:
             raise TooLarge()
-        decoded = decode(
-            request.path.read_bytes(), declared=declared_charset(request.path.read_bytes()[:4096])
-        )
+        decoded = decode(request.path.read_bytes(), declared=declared_charset(request.path.read_bytes()[:4096]))
         title, text = html_text(decoded.text)
         metadata: dict[str, JsonValue] = {"title": title, "encoding": decoded.encoding}
         whole = f"{title}\n\n{text}" if title and not text.startswith(title) else text

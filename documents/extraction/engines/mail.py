@@ -36,9 +36,7 @@ class MailEngine:
             raise Damaged("The file has no mail headers.")
         attachments: list[JsonValue] = []
         text = _render(message, attachments, depth=0)
-        metadata: dict[str, JsonValue] = {
-            name.lower(): _header(message, name) for name in (*_SHOWN, "Message-ID")
-        }
+        metadata: dict[str, JsonValue] = {name.lower(): _header(message, name) for name in (*_SHOWN, "Message-ID")}
         metadata["attachments"] = attachments
         warnings = ("attachments_not_extracted",) if attachments else ()
         return extraction("mail", request, [Page(number=1, text=text)], metadata=metadata, warnings=warnings)
@@ -65,9 +63,7 @@ def _render(message: email.message.Message, attachments: list[JsonValue], *, dep
     return "\n\n".join(part for part in (head, *bodies) if part)
 
 
-def _collect(
-    part: email.message.Message, bodies: list[str], attachments: list[JsonValue], *, depth: int
-) -> None:
+def _collect(part: email.message.Message, bodies: list[str], attachments: list[JsonValue], *, depth: int) -> None:
     """Append the texts of `part` in order; name what is attached."""
     kind = part.get_content_type()
     if depth > _MAX_DEPTH or len(attachments) > _MAX_PARTS:
@@ -81,7 +77,9 @@ def _collect(
                     bodies.append(_render(child, attachments, depth=depth + 1))
                 else:
                     _collect(child, bodies, attachments, depth=depth + 1)
-    elif (kind in ("text/plain", "text/html") and not _is_attachment(part)) or (kind.startswith("text/") and not part.get_filename()):
+    elif (kind in ("text/plain", "text/html") and not _is_attachment(part)) or (
+        kind.startswith("text/") and not part.get_filename()
+    ):
         bodies.append(_body(part))
     else:
         attachments.append(_attachment(part))

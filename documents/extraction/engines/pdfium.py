@@ -37,9 +37,7 @@ class PdfiumEngine:
         try:
             count = len(document)
             if count > request.max_pages:
-                raise TooManyPages(
-                    f"The document has {count:,} pages; at most {request.max_pages:,} are extracted."
-                )
+                raise TooManyPages(f"The document has {count:,} pages; at most {request.max_pages:,} are extracted.")
             if count == 0:
                 raise Damaged("The PDF has no pages.")
             return _read(document, count, request)
@@ -80,9 +78,7 @@ def _read(document: pdfium.PdfDocument, count: int, request: Request) -> Extract
         raise Damaged("None of the PDF's pages can be read.")
     warnings = [f"pages_unreadable: {', '.join(map(str, unreadable[:20]))}"] if unreadable else []
     metadata: dict[str, JsonValue] = {"pages": count, VISIBLE_WITHOUT_TEXT: pictures or None}
-    return extraction(
-        "pypdfium2", request, pages, metadata={**metadata, **_metadata(document)}, warnings=warnings
-    )
+    return extraction("pypdfium2", request, pages, metadata={**metadata, **_metadata(document)}, warnings=warnings)
 
 
 def _page(document: pdfium.PdfDocument, index: int) -> tuple[str, bool]:

@@ -94,8 +94,4 @@ def _run(request: Request, options: dict[str, Any]) -> str:
 
 def _missing(tool: str) -> MissingDependency:
     package = PACKAGES.get(tool, tool)
-    return (
-        OcrUnavailable(package=package)
-        if tool in ("tesseract", "pdftoppm")
-        else MissingDependency(package=package)
-    )
+    return OcrUnavailable(package=package) if tool in ("tesseract", "pdftoppm") else MissingDependency(package=package)

@@ -33,9 +33,7 @@ class XmlEngine:
             if line and not (len(line) > _MAX_TOKEN and " " not in line):
                 lines.append(line)
         title = {"root": etree.QName(root).localname}
-        return extraction(
-            "xml", request, [Page(number=1, text="\n".join(lines))], metadata=title, warnings=warnings
-        )
+        return extraction("xml", request, [Page(number=1, text="\n".join(lines))], metadata=title, warnings=warnings)
 
 
 def _parse(request: Request) -> tuple[etree._Element, tuple[str, ...]]:

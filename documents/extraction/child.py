@@ -1,0 +1,174 @@
+"""The extraction child: reads requests as lines of JSON, runs the engines, writes the text into a file.
+
+Started by `process.ChildProcess` as `python -m documents.extraction.child CONFIG`, where CONFIG is JSON. Requests come
+in on one inherited pipe and replies go out on another; stdin, stdout and stderr are /dev/null, so that a library
+that prints cannot break the protocol. Imports no Django and finds no secret in its environment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from documents.extraction import chain, protections
+from documents.extraction.base import PAGE_BREAK, Engine, Extraction, Identity, JsonValue, Request, to_dict
+from documents.extraction.errors import ExtractionError, OutOfMemory, TooLarge
+
+TEXT_FILE, RESULT_FILE = "text.txt", "result.json"
+EXIT_OUT_OF_MEMORY = 86
+_REPORT_SECONDS = 0.05
+
+
+class Child:
+    """One warm process: the table of engines, and the pipe to the parent."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._replies = os.fdopen(int(config["replies"]), "wb", buffering=0)
+        self._parent_pid = int(config["parent_pid"])
+        self._table: Mapping[str, tuple[Engine, ...]] = importlib.import_module(config["registry"]).ENGINES
+        self._last_report = 0.0
+
+    def serve(self, requests: int) -> None:
+        """Answer one request after the other until the parent closes the pipe."""
+        with os.fdopen(requests, "rb") as lines:
+            for line in lines:
+                self._answer(json.loads(line))
+
+    def reply(self, kind: str, **fields: Any) -> None:
+        """Send one line to the parent."""
+        self._replies.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+
+    def _answer(self, fields: Mapping[str, Any]) -> None:
+        """Extract one document and reply "done" or "error"."""
+        marker = protections.children_marker()
+        protections.allow_cpu(float(fields["cpu_seconds"]))
+        try:
+            found = chain.run(self._request(fields), self._table, skip=fields["skip"], on_engine=self._announce)
+            write_result(found, Path(fields["output_dir"]), limit=int(fields["output_bytes"]))
+            outcome: dict[str, Any] = {"kind": "done"}
+        except MemoryError:
+            outcome = {"kind": "error", **OutOfMemory().to_wire(), "tried": []}
+        except ExtractionError as error:
+            outcome = {"kind": "error", **error.to_wire(), "tried": [to_dict(one) for one in error.tried]}
+        found = None  # type: ignore[assignment]  # frees the text before memory is measured
+        spawned = protections.children_marker() != marker or protections.has_children()
+        self.reply(**outcome, spawned=spawned, resident_bytes=protections.resident_bytes())
+
+    def _request(self, fields: Mapping[str, Any]) -> Request:
+        identity = dict(fields["identity"])
+        identity["warnings"] = tuple(identity["warnings"])
+        return Request(
+            path=Path(fields["path"]),
+            identity=Identity(**identity),
+            work_dir=Path(fields["work_dir"]),
+            max_pages=int(fields["max_pages"]),
+            output_bytes=int(fields["output_bytes"]),
+            report=self._report,
+        )
+
+    def _announce(self, engine: Engine) -> None:
+        """Tell the parent who works next, and choose how to die with it.
+
+        SIGKILL needs no cooperation of C code, but would leave system tools behind. While an engine runs such a tool
+        this process waits in Python, so a handler runs at once and can take the whole group along.
+        """
+        self.reply("engine", name=engine.name)
+        protections.die_with(self._parent_pid, signal.SIGTERM if engine.spawns else signal.SIGKILL)
+
+    def _report(self, stage: str, done: int | None, total: int | None) -> None:
+        now = time.monotonic()
+        if now - self._last_report >= _REPORT_SECONDS or (done is not None and done == total):
+            self._last_report = now
+            self.reply("progress", stage=stage, done=done, total=total)
+
+
+def write_result(found: Extraction, output_dir: Path, *, limit: int) -> None:
+    """Write the text once, and beside it where each page starts and ends (in characters). Raises TooLarge."""
+    spans: list[list[int | str]] = []
+    at = size = 0
+    with (output_dir / TEXT_FILE).open("wb") as file:
+        for page in found.pages:
+            separator = PAGE_BREAK if spans else ""
+            text = clean(page.text)
+            data = (separator + text).encode()
+            size += len(data)
+            if size > limit:
+                raise TooLarge()
+            file.write(data)
+            start = at + len(separator)
+            at = start + len(text)
+            spans.append([page.number, clean(page.label), start, at])
+    document = {
+        "pages": spans,
+        "engine": found.engine,
+        "content_type": found.content_type,
+        "metadata": clean_json(found.metadata),
+        "warnings": [clean(warning) for warning in found.warnings],
+        "tried": [to_dict(one) for one in found.tried],
+    }
+    (output_dir / RESULT_FILE).write_text(json.dumps(document), encoding="utf-8")
+
+
+def clean(text: str) -> str:
+    """Take out what UTF-8 or a database refuses: lone surrogates become U+FFFD, NUL goes."""
+    if not text.isascii():
+        text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if _has_surrogates(text) else text
+    return text.replace("\0", "")
+
+
+def _has_surrogates(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def clean_json(value: JsonValue) -> JsonValue:
+    """`clean` for every string in a JSON value; anything else that is not JSON becomes its text."""
+    if isinstance(value, str):
+        return clean(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {clean(str(key)): clean_json(item) for key, item in value.items()}
+    return [clean_json(item) for item in value]
+
+
+def _end_group(number: int, frame: FrameType | None) -> None:
+    """The parent is gone while system tools run: end them together with this process."""
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def main(argument: str) -> None:
+    """Protect this process, say what was granted, then serve."""
+    config = json.loads(argument)
+    signal.signal(signal.SIGTERM, _end_group)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    granted = protections.protect(
+        parent_pid=int(config["parent_pid"]),
+        memory_bytes=int(config["memory_bytes"]),
+        file_bytes=int(config["file_bytes"]),
+        open_files=int(config["open_files"]),
+    )
+    protections.adopt_orphans()
+    try:
+        child = Child(config)
+        child.reply("ready", protections=granted)
+        child.serve(int(config["requests"]))
+    except MemoryError:
+        os._exit(EXIT_OUT_OF_MEMORY)
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,322 @@
+"""The parent's side of one child: start it, talk to it, end it and everything it started, read what it wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from documents.extraction.base import Extraction, Limits, Page, Tried
+from documents.extraction.child import EXIT_OUT_OF_MEMORY, RESULT_FILE, TEXT_FILE
+from documents.extraction.errors import (
+    ExtractionError,
+    ExtractionTimeout,
+    ExtractorCrashed,
+    OutOfMemory,
+    SandboxUnavailable,
+    TooLarge,
+)
+
+_MAX_LINE_BYTES = 1024 * 1024
+_SWEEPS = 5
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class ChildGone(Exception):
+    """The pipe from the child has ended."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How a child ended: exit code or signal, and its peak resident memory (bytes)."""
+
+    code: int | None
+    signal: str
+    peak_bytes: int
+
+    def to_error(self, engine: str, limits: Limits) -> ExtractionError:
+        """Judge a death that the parent did not order.
+
+        SIGKILL then comes from the kernel's out-of-memory killer. SIGABRT and SIGSEGV near the memory limit are
+        C and Rust libraries that got no memory; elsewhere they are bugs of the library.
+        """
+        evidence = {"engine": engine, "signal": self.signal, "exit_code": self.code, "peak_bytes": self.peak_bytes}
+        starved = self.peak_bytes > 0.7 * limits.memory_bytes
+        if self.code == EXIT_OUT_OF_MEMORY or self.signal == "SIGKILL" or (self.signal and starved):
+            return OutOfMemory(evidence=evidence)
+        if self.signal == "SIGXCPU":
+            return ExtractionTimeout(evidence=evidence)
+        how = f"signal {self.signal}" if self.signal else f"exit code {self.code}"
+        return ExtractorCrashed(
+            f"The extraction process died ({how}) while reading this document with {engine or 'no engine'}.",
+            evidence=evidence,
+        )
+
+
+class ChildProcess:
+    """A warm child with a private directory. Used by one thread at a time; only `kill` may come from others."""
+
+    def __init__(self, home: Path, limits: Limits, *, registry: str, python_path: tuple[Path, ...]) -> None:
+        """Start the process; `wait_ready` must follow. `home` is created here and removed by `dispose`."""
+        self.home = home
+        self.work_dir, self.output_dir = home / "work", home / "out"
+        self.documents = 0
+        self.protections: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._ended = False
+        self._buffer = bytearray()
+        home.mkdir(mode=0o700)
+        self.renew_directories()
+        self._spawn(limits, registry, python_path)
+
+    def _spawn(self, limits: Limits, registry: str, python_path: tuple[Path, ...]) -> None:
+        request_read, self._requests = os.pipe()
+        self._replies, reply_write = os.pipe()
+        config = {
+            "parent_pid": os.getpid(),
+            "requests": request_read,
+            "replies": reply_write,
+            "registry": registry,
+            "memory_bytes": limits.memory_bytes,
+            "file_bytes": limits.file_bytes,
+            "open_files": limits.open_files,
+        }
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-s", "-P", "-X", "utf8", "-m", "documents.extraction.child", json.dumps(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=self.work_dir,
+                env=self._environment(python_path),
+                pass_fds=(request_read, reply_write),
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(self._requests)
+            os.close(self._replies)
+            raise SandboxUnavailable(evidence={"exception": type(error).__name__}) from error
+        finally:
+            os.close(request_read)
+            os.close(reply_write)
+
+    def _environment(self, python_path: tuple[Path, ...]) -> dict[str, str]:
+        """The whole environment of the child. TMPDIR is also the mark by which `_sweep` knows its descendants."""
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(self.work_dir),
+            "TMPDIR": str(self.work_dir),
+            "PYTHONPATH": os.pathsep.join(map(str, (_ROOT, *python_path))),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    @property
+    def pid(self) -> int:
+        """Process id, and id of the process group."""
+        return self._process.pid
+
+    def wait_ready(self, seconds: float) -> None:
+        """Wait for the first line. Raises SandboxUnavailable, with the child ended and disposed of."""
+        try:
+            self.protections = self.receive(time.monotonic() + seconds)["protections"]
+        except (ChildGone, TimeoutError, ExtractorCrashed) as error:
+            end = self.dispose()
+            raise SandboxUnavailable(evidence=dataclasses.asdict(end)) from error
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        """Write one request. Raises ChildGone if the child is no longer there."""
+        data = json.dumps(request).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._requests, data) :]
+        except BrokenPipeError as error:
+            raise ChildGone from error
+
+    def receive(self, deadline: float) -> dict[str, Any]:
+        """Return the next reply. Raises TimeoutError at `deadline` (monotonic), ChildGone when the pipe ends."""
+        while (at := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _MAX_LINE_BYTES:
+                raise ExtractorCrashed("The extraction process sent nonsense.")
+            self._wait_readable(deadline)
+            data = os.read(self._replies, 65_536)
+            if not data:
+                raise ChildGone
+            self._buffer += data
+        line = bytes(self._buffer[:at])
+        del self._buffer[: at + 1]
+        try:
+            reply = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ExtractorCrashed("The extraction process sent nonsense.") from error
+        if not isinstance(reply, dict):
+            raise ExtractorCrashed("The extraction process sent nonsense.")
+        return reply
+
+    def _wait_readable(self, deadline: float) -> None:
+        # poll, not select: select fails on descriptors above 1023.
+        poller = select.poll()
+        poller.register(self._replies, select.POLLIN)
+        remaining = deadline - time.monotonic()
+        if remaining <= 0 or not poller.poll(remaining * 1000):
+            raise TimeoutError
+
+    def kill(self) -> None:
+        """End the child, its process group and every descendant that left the group. May be called twice, by anyone.
+
+        The child is not reaped here, so its id cannot belong to a stranger yet.
+        """
+        with self._lock:
+            if self._ended:
+                return
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                # PermissionError is macOS's answer for a group of zombies.
+                os.killpg(self.pid, signal.SIGKILL)
+            sweep(self.home)
+
+    def dispose(self) -> Exit:
+        """Kill, reap, close the pipes and remove the directory. Returns how the process ended."""
+        self.kill()
+        with self._lock:
+            if self._ended:
+                return Exit(code=self._process.returncode, signal="", peak_bytes=0)
+            end = self._reap()
+            self._ended = True
+            os.close(self._requests)
+            os.close(self._replies)
+        remove_tree(self.home)
+        return end
+
+    def _reap(self) -> Exit:
+        """Wait by wait4, which tells the peak memory of exactly this process."""
+        try:
+            _, status, usage = os.wait4(self.pid, 0)
+        except ChildProcessError:
+            self._process.returncode = -1
+            return Exit(code=None, signal="", peak_bytes=0)
+        code = os.waitstatus_to_exitcode(status)
+        self._process.returncode = code
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"{-code}"
+        peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
+        return Exit(code=code if code >= 0 else None, signal=name if code < 0 else "", peak_bytes=peak)
+
+    def wait_dead(self, seconds: float) -> None:
+        """Give a child whose pipe has ended the moment it needs to die on its own, so that its real end is seen."""
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit:
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+            time.sleep(0.002)
+
+    def is_alive(self) -> bool:
+        """Tell whether the process still runs, without reaping it."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def renew_directories(self) -> None:
+        """Wipe what the last document left and make the two directories anew."""
+        for directory in (self.work_dir, self.output_dir):
+            remove_tree(directory)
+            directory.mkdir(mode=0o700)
+
+    def read_result(self, limits: Limits, warnings: tuple[str, ...]) -> Extraction:
+        """Read the files that the child wrote, as data of a stranger: bounded, regular files, checked fields."""
+        text = read_capped(self.output_dir / TEXT_FILE, limits.output_bytes).decode("utf-8", "replace")
+        try:
+            fields = json.loads(read_capped(self.output_dir / RESULT_FILE, limits.output_bytes))
+            return Extraction(
+                text=text,
+                pages=tuple(
+                    Page(number=int(number), label=str(label), text=text[int(start) : int(end)])
+                    for number, label, start, end in fields["pages"]
+                ),
+                engine=str(fields["engine"]),
+                content_type=str(fields["content_type"]),
+                metadata=dict(fields["metadata"]),
+                warnings=(*warnings, *map(str, fields["warnings"])),
+                tried=tried_from(fields["tried"]),
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ExtractorCrashed("The extraction process wrote an unreadable result.") from error
+
+
+def tried_from(rows: Any) -> tuple[Tried, ...]:
+    """Rebuild the record of engines from the wire."""
+    return tuple(
+        Tried(engine=str(row["engine"]), seconds=float(row["seconds"]), reason=str(row["reason"])) for row in rows
+    )
+
+
+def read_capped(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes, following no link. Raises TooLarge or ExtractorCrashed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ExtractorCrashed("The extraction process wrote no result.") from error
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no Path
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ExtractorCrashed("The extraction process wrote no result.")
+        if status.st_size > limit:
+            raise TooLarge()
+        return file.read(limit)
+
+
+def sweep(home: Path, *, spare: int = 0) -> int:
+    """Kill every process whose environment names `home`, except `spare`; return how many.
+
+    A descendant that called setsid has left the process group and, once its parent died, the family tree; its
+    environment still says where it came from. Linux only: elsewhere the process group is all there is. A process
+    that also cleared its environment escapes this; only a PID namespace would hold it, which containers forbid.
+    """
+    mark, killed = os.fsencode(home), 0
+    for _ in range(_SWEEPS):
+        strays = [pid for pid in _processes() if pid not in (spare, os.getpid()) and mark in _environ_of(pid)]
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        if not strays:
+            break
+    return killed
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    except FileNotFoundError:
+        return []
+
+
+def _environ_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # gone, or another user's
+        return b""
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory tree, whatever permissions an archive gave to what it unpacked there.
+
+    Never follows a link. What still cannot be removed stays; the next owner of the parent directory tries again.
+    """
+    if path.is_symlink():
+        path.unlink()
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        for directory, _, _ in os.walk(path):
+            with contextlib.suppress(OSError):
+                Path(directory).chmod(0o700)
+        shutil.rmtree(path, ignore_errors=True)

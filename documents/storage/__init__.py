@@ -1,0 +1,23 @@
+"""Where documents come from and where results go: two separate places, each in a directory or in S3/R2.
+
+`base` has the contract and the shared download loop, `keys` says what a key may look like. Constructors take explicit
+arguments; `documents.conf` builds them from settings.
+"""
+
+from documents.storage.base import DocumentStore, Downloaded
+from documents.storage.directory import DirectoryStore
+from documents.storage.keys import normalise_key
+from documents.storage.results import DirectoryResultStore, ResultStore, S3ResultStore
+from documents.storage.s3 import S3Connection, S3Store
+
+__all__ = [
+    "DirectoryResultStore",
+    "DirectoryStore",
+    "DocumentStore",
+    "Downloaded",
+    "ResultStore",
+    "S3Connection",
+    "S3ResultStore",
+    "S3Store",
+    "normalise_key",
+]

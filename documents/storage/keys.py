@@ -1,0 +1,53 @@
+"""What a document key may look like: one rule for the API's answer 400, the directory store and S3."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from documents.exceptions import InvalidKey
+
+MAX_KEY_BYTES = 1024
+"""S3's limit for a key in UTF-8 (Amazon S3 user guide, "Object key names")."""
+
+MAX_SEGMENT_BYTES = 255
+"""NAME_MAX of Linux and macOS file systems."""
+
+
+def normalise_key(key: str) -> str:
+    """Return `key` unchanged if it is a plain relative path, else raise InvalidKey with the reason.
+
+    Nothing is repaired: a key that had to be changed could name another document than the one a check saw, or than
+    the one in the bucket. For the same reason Unicode is not normalised.
+    """
+    problem = _problem(key)
+    if problem:
+        raise InvalidKey(f"The key {problem}. Use a relative path such as reports/2026/may.pdf.")
+    return key
+
+
+def _problem(key: str) -> str:
+    if not key:
+        return "is empty"
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError:
+        return "is not valid Unicode"
+    if len(encoded) > MAX_KEY_BYTES:
+        return f"is longer than {MAX_KEY_BYTES} bytes"
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in key):
+        return "contains a control character"
+    if "\\" in key:
+        return "contains a backslash"
+    if key.startswith("/"):
+        return "is an absolute path"
+    return _segment_problem(key.split("/"))
+
+
+def _segment_problem(segments: list[str]) -> str:
+    if "" in segments:
+        return "contains an empty path segment"
+    if "." in segments or ".." in segments:
+        return 'contains a "." or ".." path segment'
+    if any(len(segment.encode()) > MAX_SEGMENT_BYTES for segment in segments):
+        return f"has a path segment longer than {MAX_SEGMENT_BYTES} bytes"
+    return ""
