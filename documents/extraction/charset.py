@@ -22,8 +22,13 @@ _ISO_2022 = re.compile(rb"\x1b(\$[@AB()]|\([BJI])")
 _LATIN = {
     "cp1252": "àâáäãåæçéèêëíìîïñóòôöõøœßúùûüýÿšž€‚„…†‡‰‹›‘’“”•–—™¡¿«»°§©®½¼¾£¥",
     "cp1250": "ąćęłńóśźżáčďéěíňřšťúůýžäëöüőűßâăîţşđ€„“”‚‘’–—…•™«»°§©®",
+    "cp1257": "āčēģīķļņšūžąęėįųõäöüåćńóśź€„“”‚‘’–—…•«»°§©®",
     "cp1254": "çğıiİöşüâîû€„“”‚‘’–—…•™«»°§©®",
 }
+_LATIN_NAMES = {
+    *_LATIN, "cp1258", "latin_1", "mac_roman", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_9", "iso8859_10",
+    "iso8859_13", "iso8859_14", "iso8859_15", "iso8859_16",
+}  # fmt: skip
 _SAMPLE_BYTES = 256 * 1024
 
 
@@ -59,7 +64,7 @@ def guess(data: bytes) -> str:
     sample = data[:_SAMPLE_BYTES]
     best = from_bytes(sample).best()
     encoding = best.encoding if best else "cp1252"
-    return _nearest_latin(sample) if encoding in _LATIN or encoding.startswith("iso8859_1") else encoding
+    return _nearest_latin(sample) if encoding in _LATIN_NAMES else encoding
 
 
 def known(name: str) -> str:
