@@ -1,0 +1,316 @@
+"""What people do to the queue: retry, cancel, discard, purge, pause, resume, repair.
+
+The admin, the API and the command line all come here. Each operation first commits an audit row
+that says who wants what, then acts, then completes the row with the outcome: an operation that
+dies midway has left its row as "started".
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from dramatiq import get_broker
+
+from queueadmin import lifecycle, lookup, selectors
+from queueadmin.broker import LedgerRedisBroker
+from queueadmin.dispatch import Swept, sweep
+from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, QueueAdminError
+from queueadmin.jobs import Ready, order_key_now
+from queueadmin.models import OperationLog, QueueControl
+from queueadmin.sanitize import clean_text
+from queueadmin.states import State
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 500
+"""Jobs per transaction: short enough locks, few enough round trips."""
+_REMEMBERED_IDS = 100
+"""Ids that an audit row lists; each job's own events say who did what in any case."""
+_EVER = 2**62
+
+NOT_FOUND = "not_found"
+UNIQUE_KEY_HELD = "unique_key_held"
+CLEANED_UP = "cleaned_up"
+CANCEL_REQUESTED = "cancel_requested"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationResult:
+    """What an operation on single jobs did.
+
+    `done` in the order asked for. `refused` says per job why not: the state it is in, or one of
+    `not_found`, `unique_key_held` (another live job holds its key), `cleaned_up` (retention has
+    emptied it) and `cancel_requested` (its worker was asked already).
+    """
+
+    log_id: UUID
+    done: tuple[UUID, ...]
+    refused: dict[UUID, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueResult:
+    """What an operation on a queue did: `changed` jobs for a purge; 1 or 0 for pause and resume."""
+
+    log_id: UUID
+    queue: str
+    requested: int
+    changed: int
+
+
+class UnknownQueue(QueueAdminError):
+    """There is no queue of that name."""
+
+    code = "unknown_queue"
+    retryable = False
+
+    def __init__(self, queue: str, known: Sequence[str]) -> None:
+        names = ", ".join(known) or "none yet"
+        super().__init__(f"There is no queue {clean_text(queue, 80)!r}. Known queues: {names}.")
+        self.queue, self.known = queue, tuple(known)
+
+
+def shell_user() -> str:
+    """Who runs this process, for the audit row of a command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user may have no name
+        return "unknown"
+
+
+# -- on single jobs ------------------------------------------------------------------------------
+
+
+def retry(
+    ids: Iterable[UUID], *, by: str, source: str, user: Any = None, reason: str = "", now: bool = False
+) -> OperationResult:
+    """Queue failed, dead-lettered and cancelled jobs again, with fresh attempts and the same ids.
+
+    With `now`, jobs that wait for their time (scheduled, retrying) become due at once as well.
+    """
+    edges: list[_Step] = [_retry]
+    if now:
+        edges.append(_retry_now)
+    return _on_jobs("retry", edges, ids, by=by, source=source, user=user, reason=reason)
+
+
+def cancel(ids: Iterable[UUID], *, by: str, source: str, user: Any = None, reason: str = "") -> OperationResult:
+    """Stop jobs: waiting ones at once, running ones by asking their workers, which takes a second or two."""
+    # A running job may be released between the first two steps; the third catches it.
+    steps = [_cancel, _request_cancel, _cancel]
+    return _on_jobs("cancel", steps, ids, by=by, source=source, user=user, reason=reason)
+
+
+def discard(ids: Iterable[UUID], *, by: str, source: str, user: Any = None, reason: str = "") -> OperationResult:
+    """Give dead letters up: they become cancelled."""
+    return _on_jobs("discard", [_discard], ids, by=by, source=source, user=user, reason=reason)
+
+
+_Step = Callable[[Sequence[UUID], str], list[UUID]]
+"""Takes ids and who acts; returns the ids that it changed."""
+
+
+def _on_jobs(
+    operation: str, steps: Sequence[_Step], ids: Iterable[UUID], *, by: str, source: str, user: Any, reason: str
+) -> OperationResult:
+    wanted = list(dict.fromkeys(ids))
+    target = str(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} jobs"
+    with _audited(operation, target, len(wanted), by=by, source=source, user=user, reason=reason) as log:
+        done: set[UUID] = set()
+        for start in range(0, len(wanted), _BATCH):
+            batch = wanted[start : start + _BATCH]
+            for step in steps:
+                done.update(step([job_id for job_id in batch if job_id not in done], by))
+            log.done = len(done)
+        refused = _why_not([job_id for job_id in wanted if job_id not in done], operation)
+        log.detail = _detail(wanted, refused)
+    return OperationResult(log_id=log.pk, done=tuple(job_id for job_id in wanted if job_id in done), refused=refused)
+
+
+def _retry(ids: Sequence[UUID], by: str) -> list[UUID]:
+    """The guard of the edge sees keys that were held before its own statement; the index sees the rest."""
+    try:
+        with transaction.atomic():
+            ready = lifecycle.retry(ids, by=by, order_key=order_key_now())
+    except IntegrityError:
+        if len(ids) == 1:
+            return []
+        return [done for job_id in ids for done in _retry([job_id], by)]
+    return _publish(ready)
+
+
+def _retry_now(ids: Sequence[UUID], by: str) -> list[UUID]:
+    return _publish(lifecycle.retry_now(ids, by=by, order_key=order_key_now()))
+
+
+def _publish(ready: list[Ready]) -> list[UUID]:
+    transaction.on_commit(partial(_broker().publish, ready))
+    return [job.id for job in ready]
+
+
+def _cancel(ids: Sequence[UUID], by: str) -> list[UUID]:
+    queues = {job_id: job.queue for job_id, job in selectors.job_states(ids).items() if job.state == State.PENDING}
+    ended, follow_ups = lifecycle.cancel(ids, by=by)
+    _publish(follow_ups)
+    gone = [(queues[job_id], job_id) for job_id in ended if job_id in queues]
+    transaction.on_commit(partial(_forget, gone))
+    return ended
+
+
+def _request_cancel(ids: Sequence[UUID], by: str) -> list[UUID]:
+    return lifecycle.request_cancel(ids, by=by)
+
+
+def _discard(ids: Sequence[UUID], by: str) -> list[UUID]:
+    ended, follow_ups = lifecycle.discard(ids, by=by)
+    _publish(follow_ups)
+    return ended
+
+
+def _forget(jobs: Sequence[tuple[str, UUID]]) -> None:
+    """Take cancelled ids out of the ready sets. Only tidiness: a claim would refuse them anyway."""
+    by_queue: dict[str, list[UUID]] = {}
+    for queue, job_id in jobs:
+        by_queue.setdefault(queue, []).append(job_id)
+    try:
+        for queue, ids in by_queue.items():
+            _broker().ready_sets.remove(queue, ids)
+    except BrokerUnavailable as error:
+        logger.info("cancelled ids stay in the broker until they are popped", extra={"error": str(error)})
+
+
+def _why_not(ids: Sequence[UUID], operation: str) -> dict[UUID, str]:
+    states = selectors.job_states(ids)
+    return {job_id: _reason(states.get(job_id), operation) for job_id in ids}
+
+
+def _reason(job: selectors.JobState | None, operation: str) -> str:
+    if job is None:
+        return NOT_FOUND
+    if operation == "retry" and job.state in lifecycle.ENDED:
+        return CLEANED_UP if job.is_cleaned else UNIQUE_KEY_HELD
+    if operation == "cancel" and job.state == State.PROCESSING and job.cancel_requested:
+        return CANCEL_REQUESTED
+    return job.state
+
+
+def _detail(ids: Sequence[UUID], refused: dict[UUID, str]) -> dict[str, Any]:
+    detail: dict[str, Any] = {"jobs": [str(job_id) for job_id in ids[:_REMEMBERED_IDS]]}
+    if refused:
+        detail["refused"] = dict(Counter(refused.values()))
+    return detail
+
+
+# -- on queues -----------------------------------------------------------------------------------
+
+
+def purge(queue: str, *, by: str, source: str, user: Any = None, reason: str = "") -> QueueResult:
+    """Cancel the pending jobs of a queue, batch by batch; scheduled, retrying and running ones stay.
+
+    It ends after as many jobs as were pending when it began, so that it never chases new ones.
+    Raises UnknownQueue.
+    """
+    _require_known(queue)
+    depth = selectors.pending_count(queue)
+    with _audited("purge", queue, depth, by=by, source=source, user=user, reason=reason) as log:
+        seen, after = 0, None
+        while seen < depth and (page := _page(queue, after, min(_BATCH, depth - seen))):
+            log.done += len(_cancel([job.id for job in page], by))
+            seen += len(page)
+            after = (page[-1].order_key, page[-1].id)
+    return QueueResult(log_id=log.pk, queue=queue, requested=depth, changed=log.done)
+
+
+def _page(queue: str, after: tuple[int, UUID] | None, limit: int) -> list[Ready]:
+    return lookup.pending_page(queue, after=after, due_before=_EVER, limit=limit)
+
+
+def pause(queue: str, *, by: str, source: str, user: Any = None, reason: str = "") -> QueueResult:
+    """Let no worker claim from a queue; what runs goes on, and submissions are accepted. Raises UnknownQueue."""
+    _require_known(queue)
+    with _audited("pause", queue, 1, by=by, source=source, user=user, reason=reason) as log:
+        QueueControl.objects.get_or_create(queue=queue)
+        log.done = QueueControl.objects.filter(queue=queue, paused_at=None).update(
+            paused_at=timezone.now(), paused_by=clean_text(by, 150), reason=clean_text(reason)
+        )
+    return QueueResult(log_id=log.pk, queue=queue, requested=1, changed=log.done)
+
+
+def resume(queue: str, *, by: str, source: str, user: Any = None, reason: str = "") -> QueueResult:
+    """Let workers claim from a paused queue again. Raises UnknownQueue."""
+    _require_known(queue)
+    with _audited("resume", queue, 1, by=by, source=source, user=user, reason=reason) as log:
+        log.done = QueueControl.objects.filter(queue=queue, paused_at__isnull=False).update(
+            paused_at=None, paused_by="", reason=""
+        )
+        # What was popped while it was being paused waits for the next sweep; its head need not.
+        transaction.on_commit(lambda: _broker().publisher.publish(_page(queue, None, _BATCH)))
+    return QueueResult(log_id=log.pk, queue=queue, requested=1, changed=log.done)
+
+
+def repair(*, by: str, source: str, user: Any = None, reason: str = "") -> Swept:
+    """Publish every pending job that the broker lacks, now. Raises BrokerUnavailable."""
+    with _audited("repair", "all queues", 0, by=by, source=source, user=user, reason=reason) as log:
+        swept = sweep(_broker().ready_sets)
+        log.requested, log.done = swept.republished, swept.republished
+        log.detail = {"pending": swept.pending}
+    return swept
+
+
+def _require_known(queue: str) -> None:
+    known = selectors.known_queues()
+    if queue not in known:
+        raise UnknownQueue(queue, known)
+
+
+# -- the audit row -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _audited(
+    operation: str, target: str, requested: int, *, by: str, source: str, user: Any, reason: str
+) -> Iterator[OperationLog]:
+    """The row of an operation: committed as "started" before the act, completed after it, whatever happens."""
+    log = OperationLog.objects.create(
+        user=user if isinstance(user, get_user_model()) else None,
+        by=clean_text(by, 200), source=source, operation=operation, target=clean_text(target, 200),
+        reason=clean_text(reason), requested=requested,
+    )  # fmt: skip
+    try:
+        yield log
+    except BaseException as error:
+        log.outcome, log.detail = "failed", {"error": type(error).__name__}
+        log.save(update_fields=["outcome", "done", "detail"])
+        raise
+    log.outcome = _outcome(log)
+    log.save(update_fields=["outcome", "requested", "done", "detail"])
+    logger.info(
+        "an operation was carried out",
+        extra={"operation": operation, "target": target, "by": by, "source": source, "done": log.done},
+    )
+
+
+def _outcome(log: OperationLog) -> str:
+    if log.done >= log.requested:
+        return "done"
+    return "partly" if log.done else "refused"
+
+
+def _broker() -> LedgerRedisBroker:
+    broker = get_broker()
+    if not isinstance(broker, LedgerRedisBroker):
+        raise ConfigurationError(
+            f"The broker is {type(broker).__name__}; the ledger needs queueadmin.broker.LedgerRedisBroker."
+        )
+    return broker
