@@ -43,7 +43,7 @@ requirements: $(VENV)/pip.stamp ## Compile requirements/*.in to pinned, hashed .
 			requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
 samples: $(VENV)/dev.stamp ## Make the sample documents again
-	@$(BIN)/python -m samples.make
+	@$(BIN)/python samples/make_samples.py
 
 clean: ## Remove the virtual environment and caches; var/ (your data) stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov

@@ -58,8 +58,7 @@ def _start(command: list[str]) -> int:
         if os.getppid() != leash:
             os._exit(1)
 
-    # This process has one thread, so preexec_fn is safe.
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=arm)  # noqa: PLW1509
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=arm)  # noqa: PLW1509  (there is one thread here)
     process.returncode = 0  # reaped below, by waitpid(-1)
     return process.pid
 

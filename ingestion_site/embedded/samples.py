@@ -70,7 +70,8 @@ def copy_into_store(source: Path, documents: Path) -> list[Sample]:
 
 
 def _is_sample(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and path.suffix not in {".py", ".pyc"}
+    """Everything in the directory but the script that makes it and the page about it."""
+    return path.is_file() and path.suffix != ".py" and path.name != "README.md" and not path.name.startswith(".")
 
 
 def ingest(client: httpx.Client, samples: list[Sample], *, timeout_seconds: float) -> Iterator[Result]:
