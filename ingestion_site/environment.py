@@ -184,7 +184,7 @@ def read(env_file: Path | None = None) -> Environment:
 def _data_dir(reader: Reader) -> Path:
     path = Path(reader.text("DATA_DIR") or PROJECT_DIR / "var").expanduser().absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # documents and secrets: their owner's alone
     except OSError:
         raise WrongSetting("DATA_DIR", "a directory that this user may create and write", str(path)) from None
     if not os.access(path, os.W_OK | os.X_OK):

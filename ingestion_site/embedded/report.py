@@ -10,10 +10,6 @@ from ingestion_site.embedded import samples
 from ingestion_site.embedded.first_start import STAFF_NAME
 from ingestion_site.embedded.stack import Stack
 
-EXAMPLE = samples.Sample(
-    file_name="welcome.txt", key=f"{samples.PREFIX}/welcome.txt", content_type="text/plain", size=0
-)
-
 
 def results_table(results: list[samples.Result]) -> Table:
     """One row per sample: file, status (with the error if there is one), engine, characters, pages, time."""
@@ -37,7 +33,7 @@ def results_table(results: list[samples.Result]) -> Table:
     return table
 
 
-def tour(stack: Stack, key: str, password: str | None, example: samples.Sample | None = None) -> Text:
+def tour(stack: Stack, key: str, password: str | None, example: samples.Sample) -> Text:
     """URLs, the password of a new staff user, and a curl command that works when pasted."""
     lines = [
         "",
@@ -54,9 +50,9 @@ def tour(stack: Stack, key: str, password: str | None, example: samples.Sample |
             "",
         ]
     lines += [
-        "Submit a document below the data directory's documents/ (this key lives as long as this run):",
+        f"Submit a document; it lies in {stack.data_dir / 'documents'} (this key lives as long as this run):",
         "",
-        curl(stack, key, example or EXAMPLE),
+        curl(stack, key, example),
         "",
     ]
     return Text("\n".join(lines))

@@ -58,6 +58,8 @@ class Command(BaseCommand):
             raise CommandError("--data-dir works on the command line only; set DATA_DIR before Django starts.")
         if options["no_samples"] and options["exit_after_samples"]:
             raise CommandError("--no-samples and --exit-after-samples exclude each other.")
+        if settings.S3_BUCKET and not options["no_samples"]:
+            raise CommandError("S3_BUCKET is set, and the samples are not written into your bucket: use --no-samples.")
         self.console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
         try:
             with stop_signals_raise(), data_dir.claimed(settings.DATA_DIR) as lock:
@@ -84,10 +86,11 @@ class Command(BaseCommand):
             stack.start_web(supervisor, redis_url)
             stack.start_workers(supervisor, redis_url)
             with demo_key() as key:
-                results = [] if options["no_samples"] else self.ingest_samples(stack, key)
+                documents = samples.copy_into_store(settings.BASE_DIR / "samples", stack.data_dir / "documents")
+                results = [] if options["no_samples"] else self.ingest_samples(stack, key, documents)
                 if results:
                     self.console.print(results_table(results))
-                self.console.print(tour(stack, key, password), soft_wrap=True)
+                self.console.print(tour(stack, key, password, documents[0]), soft_wrap=True)
                 if options["exit_after_samples"]:
                     self.judge(results)
                 else:
@@ -107,13 +110,8 @@ class Command(BaseCommand):
                 "The database that DATABASE_URL names has migrations to run. Do that with: manage.py migrate"
             )
 
-    def ingest_samples(self, stack: Stack, key: str) -> list[samples.Result]:
+    def ingest_samples(self, stack: Stack, key: str, documents: list[samples.Sample]) -> list[samples.Result]:
         """Send the bundled documents through the HTTP API, showing a progress bar."""
-        if settings.S3_BUCKET:
-            raise CannotStart(
-                "S3_BUCKET is set, and the samples are not written into a bucket of yours: use --no-samples."
-            )
-        waiting = samples.copy_into_store(settings.BASE_DIR / "samples", stack.data_dir / "documents")
         bar = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             console=self.console,
@@ -121,8 +119,8 @@ class Command(BaseCommand):
         headers = {"Authorization": f"Bearer {key}", **host_header()}
         results = []
         with httpx.Client(base_url=stack.address, headers=headers, timeout=30) as client, bar:
-            line = bar.add_task("Ingesting the samples", total=len(waiting))
-            for result in samples.ingest(client, waiting, timeout_seconds=SAMPLES_SECONDS):
+            line = bar.add_task("Ingesting the samples", total=len(documents))
+            for result in samples.ingest(client, documents, timeout_seconds=SAMPLES_SECONDS):
                 results.append(result)
                 bar.update(line, advance=1, description=f"Ingested {result.file_name}")
         return sorted(results, key=lambda result: result.file_name)
