@@ -37,6 +37,8 @@ _BATCH = 500
 """Jobs per transaction: short enough locks, few enough round trips."""
 _REMEMBERED_IDS = 100
 """Ids that an audit row lists; each job's own events say who did what in any case."""
+_NAME = 200
+"""Characters of a name that are kept."""
 _EVER = 2**62
 
 NOT_FOUND = "not_found"
@@ -124,7 +126,7 @@ _Step = Callable[[Sequence[UUID], str], list[UUID]]
 def _on_jobs(
     operation: str, steps: Sequence[_Step], ids: Iterable[UUID], *, by: str, source: str, user: Any, reason: str
 ) -> OperationResult:
-    wanted = list(dict.fromkeys(ids))
+    wanted, by = list(dict.fromkeys(ids)), clean_text(by, _NAME)
     target = str(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} jobs"
     with _audited(operation, target, len(wanted), by=by, source=source, user=user, reason=reason) as log:
         done: set[UUID] = set()
@@ -222,6 +224,7 @@ def purge(queue: str, *, by: str, source: str, user: Any = None, reason: str = "
     Raises UnknownQueue.
     """
     _require_known(queue)
+    by = clean_text(by, _NAME)
     depth = selectors.pending_count(queue)
     with _audited("purge", queue, depth, by=by, source=source, user=user, reason=reason) as log:
         seen, after = 0, None
@@ -262,7 +265,9 @@ def resume(queue: str, *, by: str, source: str, user: Any = None, reason: str = 
 def repair(*, by: str, source: str, user: Any = None, reason: str = "") -> Swept:
     """Publish every pending job that the broker lacks, now. Raises BrokerUnavailable."""
     with _audited("repair", "all queues", 0, by=by, source=source, user=user, reason=reason) as log:
-        swept = sweep(_broker().ready_sets)
+        sets = _broker().ready_sets
+        sets.ping()  # with nothing pending the sweep asks nobody, and "repaired" would be a guess
+        swept = sweep(sets)
         log.requested, log.done = swept.republished, swept.republished
         log.detail = {"pending": swept.pending}
     return swept
@@ -284,7 +289,7 @@ def _audited(
     """The row of an operation: committed as "started" before the act, completed after it, whatever happens."""
     log = OperationLog.objects.create(
         user=user if isinstance(user, get_user_model()) else None,
-        by=clean_text(by, 200), source=source, operation=operation, target=clean_text(target, 200),
+        by=clean_text(by, _NAME), source=source, operation=operation, target=clean_text(target, 200),
         reason=clean_text(reason), requested=requested,
     )  # fmt: skip
     try:
