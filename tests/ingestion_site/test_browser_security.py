@@ -75,7 +75,7 @@ def browse(url: str) -> tuple[str, str]:
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 
-@pytest.mark.parametrize(("path", "shown"), [("/api/docs/", "Document ingestion"), ("/admin/login/", "Log in")])
+@pytest.mark.parametrize(("path", "shown"), [("/api/docs/", "information-container"), ("/admin/login/", "Log in")])
 def test_pages_work_in_a_browser_without_breaking_the_policy(
     live_server: LiveServer, needs: Callable[[str, str], None], path: str, shown: str
 ) -> None:
