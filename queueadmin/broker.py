@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, close_old_connections, transaction
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
 from dramatiq import Actor
 from dramatiq.broker import Broker, Consumer, MessageProxy
 from dramatiq.message import Message
@@ -27,7 +27,7 @@ from queueadmin import lifecycle, lookup
 from queueadmin.conf import QueueSettings, queue_settings
 from queueadmin.context import enter_job
 from queueadmin.decisions import Decision, without_decision
-from queueadmin.exceptions import BrokerUnavailable, ConfigurationError
+from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, JobError
 from queueadmin.hand import Held
 from queueadmin.ids import job_id_of
 from queueadmin.jobs import NewJob, Ready
@@ -49,6 +49,7 @@ _ACTOR_OPTIONS = frozenset({"every_seconds"})
 _NORMAL_FIRST_EVERY = 8
 _PAUSE_SECONDS = 0.5
 _CREDIT_SECONDS = 0.25
+_SOLITUDE_SECONDS = 0.02
 
 
 class LedgerRedisBroker(Broker):
@@ -183,6 +184,8 @@ class LedgerRedisBroker(Broker):
             self.runtime.drain()
         elif signal == "process_message":
             args[0].begin()
+        elif signal in ("consumer_thread_shutdown", "worker_thread_shutdown"):
+            connection.close()
         super().emit_before(signal, *args, **kwargs)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
@@ -220,13 +223,15 @@ class JobMessage(MessageProxy):
 
     def __init__(self, held: Held, runtime: WorkerRuntime) -> None:
         job = held.job
+        throws = runtime.broker.get_actor(job.actor).options.get("throws", ())
         message: Message[Any] = Message(
             queue_name=DRAMATIQ_QUEUE,
             actor_name=job.actor,
             args=tuple(job.payload.get("args", ())),
             kwargs=dict(job.payload.get("kwargs", {})),
-            # Dramatiq warns about results when no Results middleware is loaded and this key is None.
-            options={"pipe_target": False},
+            # Dramatiq warns about results when no Results middleware is loaded and `pipe_target` is None;
+            # it logs errors of the types in `throws` without a traceback, which the event keeps.
+            options={"pipe_target": False, "throws": (JobError, *throws)},
             message_id=str(job.id),
         )
         super().__init__(message)
@@ -253,7 +258,7 @@ class LedgerConsumer(Consumer):
         self._runtime = runtime
         self._sets = sets
         self._waiting: list[Held] = []
-        self._on_probation: Held | None = None
+        self._suspect: Held | None = None
         self._turn = 0
 
     def __next__(self) -> JobMessage | None:
@@ -272,11 +277,10 @@ class LedgerConsumer(Consumer):
     def _fetch(self) -> list[Held]:
         """The next jobs to hand out, oldest last; empty when there is nothing to do right now."""
         if self._runtime.stopping.is_set():
-            self._runtime.stopping.wait(_PAUSE_SECONDS)
             time.sleep(_PAUSE_SECONDS)
             return []
-        if self._on_probation is not None:
-            return self._probation_turn(self._on_probation)
+        if self._suspect is not None:
+            return self._probation(self._suspect)
         if self._runtime.claimer.has_unclear:
             return self._sort_out(self._runtime.claimer.clear_up(self._broker.actors))
         ids = self._pop()
@@ -300,27 +304,28 @@ class LedgerConsumer(Consumer):
 
     def _sort_out(self, taken: list[Held]) -> list[Held]:
         """Keep at most one job that has crashed a worker aside; it will run alone."""
-        suspects = [held for held in taken if held.job.crashes]
+        suspects = [held for held in taken if held.on_probation]
         for held in suspects[1:]:
             self._runtime.release(held, reason="another job is on probation here")
         if suspects:
-            self._on_probation = suspects[0]
-        innocent = [held for held in taken if not held.job.crashes]
-        return innocent[::-1]
+            self._suspect = suspects[0]
+        return [held for held in reversed(taken) if not held.on_probation]
 
-    def _probation_turn(self, suspect: Held) -> list[Held]:
-        """Hand the suspect out once nothing else runs here, and fetch nothing until it is done."""
-        if suspect.started is None and suspect.context.progress is None:
-            others = len(self._runtime.hand) - 1
-            if others > 0:
-                time.sleep(0.02)
-                return []
-            suspect.context.report("probation")
+    def _probation(self, suspect: Held) -> list[Held]:
+        """Hand the suspect out once nothing else runs here, and fetch nothing until it is done.
+
+        A crash then convicts the right job, and takes no innocent one along.
+        """
+        hand = self._runtime.hand
+        if hand.find(suspect.job.token) is None:
+            self._suspect = None
+        elif suspect.handed_out:
+            hand.wait_until_empty(_PAUSE_SECONDS)
+        elif len(hand) == 1:
+            suspect.handed_out = True
             return [suspect]
-        if self._runtime.hand.find(suspect.job.token) is None:
-            self._on_probation = None
         else:
-            self._runtime.hand.wait_until_empty(_PAUSE_SECONDS)
+            time.sleep(_SOLITUDE_SECONDS)
         return []
 
     def _back_off(self, event: str, error: Exception) -> None:

@@ -115,17 +115,17 @@ class Dispatcher(threading.Thread):
         self._runtime = runtime
         self._settings = runtime.settings
         self._sets = runtime.broker.ready_sets
-        self._stop = threading.Event()
+        self._halt = threading.Event()
         self._timetable = Timetable()
         self.leads = False
 
     def stop(self) -> None:
-        self._stop.set()
+        self._halt.set()
         self.join(timeout=2.0)
 
     def run(self) -> None:
         try:
-            while not self._stop.wait(self._settings.promote_seconds):
+            while not self._halt.wait(self._settings.promote_seconds):
                 self._guarded(self._step)
             if self.leads:
                 self._guarded(lambda: presence.give_up(LEASE_NAME, holder=self._runtime.identity.id))
@@ -139,11 +139,11 @@ class Dispatcher(threading.Thread):
         except (DatabaseError, InterfaceError) as error:
             logger.warning("the dispatcher waits for the database", extra={"error": str(error)})
             connection.close()
-            self._stop.wait(1.0)
+            self._halt.wait(1.0)
         except BrokerUnavailable as error:
             logger.warning("the dispatcher waits for the broker", extra={"error": str(error)})
             self._runtime.sweep_wanted.set()
-            self._stop.wait(1.0)
+            self._halt.wait(1.0)
 
     def _step(self) -> None:
         if self._timetable.due("lease", _RENEW_SECONDS):

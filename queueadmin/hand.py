@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from queueadmin.context import JobContext
@@ -27,7 +27,12 @@ class Held:
     context: JobContext
     claimed: float
     started: float | None = None
-    thread: int | None = field(default=None)
+    handed_out: bool = False
+
+    @property
+    def on_probation(self) -> bool:
+        """It took a worker down before: it waits here until it can run alone."""
+        return self.job.crashes > 0
 
 
 class Hand:
@@ -82,7 +87,7 @@ class Hand:
             held = self._held.get(token)
             if held is None:
                 return False
-            held.started, held.thread = self._clock(), threading.get_ident()
+            held.started = self._clock()
             return True
 
     def settle(self, token: UUID) -> Held | None:
@@ -110,10 +115,17 @@ class Hand:
             return self._held.get(token)
 
     def take_unstarted(self, *, older_than: float) -> list[Held]:
-        """Take out the jobs that have waited `older_than` seconds without a thread."""
+        """Take out the jobs that have waited `older_than` seconds without a thread.
+
+        With 0 all of them; otherwise not the one on probation, which waits for its turn alone.
+        """
         with self._changed:
             limit = self._clock() - older_than
-            waiting = [held for held in self._held.values() if held.started is None and held.claimed <= limit]
+            waiting = [
+                held
+                for held in self._held.values()
+                if held.started is None and held.claimed <= limit and not (older_than and held.on_probation)
+            ]
             for held in waiting:
                 del self._held[held.job.token]
             if waiting and older_than > 0:

@@ -204,13 +204,13 @@ class BeatThread(threading.Thread):
         super().__init__(name="queueadmin-beat", daemon=True)
         self._runtime = runtime
         self._clock = clock
-        self._stop = threading.Event()
+        self._halt = threading.Event()
         self._beats: deque[float] = deque(maxlen=600)
         self._strangers: set[UUID] = set()
         self._reported: dict[UUID, Progress] = {}
 
     def stop(self) -> None:
-        self._stop.set()
+        self._halt.set()
         self.join(timeout=2.0)
 
     def on_time_for(self, seconds: float) -> bool:
@@ -222,7 +222,7 @@ class BeatThread(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._stop.wait(self._runtime.settings.beat_seconds):
+            while not self._halt.wait(self._runtime.settings.beat_seconds):
                 try:
                     self._tick()
                 except (DatabaseError, InterfaceError) as error:

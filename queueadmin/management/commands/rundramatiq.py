@@ -35,6 +35,7 @@ _SHUTDOWN_MILLISECONDS = 20_000
 
 class Command(rundramatiq.Command):
     help = "Run workers: processes and threads that take jobs from the ledger."
+    _modules: list[str] | None = None
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -63,7 +64,7 @@ class Command(rundramatiq.Command):
             if options[name] < 1:
                 raise CommandError(f"--{name} must be at least 1.")
         broker = our_broker()
-        self.discover_quietly()
+        self.discover_tasks_modules()
         if options["queues"]:
             os.environ[QUEUES_VARIABLE] = ",".join(known_queues(broker, options["queues"]))
         self.wait_for_servers(broker, seconds=options.pop("wait"))
@@ -73,9 +74,11 @@ class Command(rundramatiq.Command):
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         super().handle(**options)
 
-    def discover_quietly(self) -> None:
-        """Import the task modules, so that the broker knows the actors and their queues."""
-        self.discover_tasks_modules()
+    def discover_tasks_modules(self) -> list[str]:
+        """Import the task modules, which declares their actors; only once, because each is announced."""
+        if self._modules is None:
+            self._modules = list(super().discover_tasks_modules())
+        return self._modules
 
     def wait_for_servers(self, broker: LedgerRedisBroker, *, seconds: int) -> None:
         """Return when the database and Redis answer. Raises CommandError when they cannot be used."""
