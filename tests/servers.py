@@ -60,6 +60,7 @@ class Server:
     """A subprocess with a place for its files and its output; killed by its pid at the end."""
 
     name = "server"
+    start_seconds = START_SECONDS
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
@@ -92,13 +93,20 @@ class Server:
                 **self.popen_options(),  # type: ignore[call-overload]  # only user= and group=, see PostgresServer
             )
         reaper.watch(self.process.pid)
-        wait_until(self._answers_or_died, what=f"{self.name} to answer; its output is in {self.log}")
+        wait_until(
+            self._answers_or_died,
+            seconds=self.start_seconds,
+            what=f"{self.name} to answer; its output is in {self.log}",
+        )
 
     def _answers_or_died(self) -> bool:
         assert self.process is not None
-        if self.process.poll() is not None:
+        ended = self.process.poll() is not None
+        if self.answers():  # looked at after poll(): a command may say its last word and end
+            return True
+        if ended:
             raise RuntimeError(f"{self.name} exited with {self.process.returncode}:\n{self.output()[-2000:]}")
-        return self.answers()
+        return False
 
     @property
     def pid(self) -> int:
@@ -315,9 +323,18 @@ class ManageCommand(Server):
     """A long-running `manage.py` command with `variables` in its environment."""
 
     name = "manage"
+    start_seconds = 90.0
 
-    def __init__(self, *arguments: str, variables: Mapping[str, str], ready: Callable[[Self], bool]) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        variables: Mapping[str, str],
+        ready: Callable[[Self], bool],
+        without: Sequence[str] = (),
+    ) -> None:
+        """`without` names variables of this process that the command must not see."""
         super().__init__()
+        self.without = without
         self.arguments = arguments
         self.variables = variables
         self.ready = ready
@@ -326,7 +343,8 @@ class ManageCommand(Server):
         return [sys.executable, str(PROJECT_DIR / "manage.py"), *self.arguments]
 
     def environment(self) -> Mapping[str, str]:
-        return {**os.environ, **self.variables}
+        kept = {name: value for name, value in os.environ.items() if name not in self.without}
+        return {**kept, **self.variables}
 
     def answers(self) -> bool:
         return self.ready(self)

@@ -1,0 +1,217 @@
+"""`manage.py up`: from nothing to ingested documents, and nothing left behind however it ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ingestion_site.embedded import leash
+from tests.conftest import SERVICE_VARIABLES
+from tests.processes import alive, family
+from tests.servers import PROJECT_DIR, ManageCommand, wait_until
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.skipif(os.name != "posix", reason="POSIX processes")]
+
+SAMPLES = {
+    path.name
+    for path in (PROJECT_DIR / "samples").iterdir()
+    if path.suffix not in (".py", "") and path.stem != "README"
+}
+UpFactory = Callable[..., ManageCommand]
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[UpFactory]:
+    """`up("--no-samples")` starts `manage.py up` on an empty data directory, with nothing set."""
+    started: list[ManageCommand] = []
+
+    def start(*arguments: str, until: str = "Ctrl-C stops everything", **variables: str) -> ManageCommand:
+        command = ManageCommand(
+            "up", "--data-dir", str(tmp_path / "var"), *arguments,
+            variables=variables,
+            without=(*SERVICE_VARIABLES, "DATA_DIR"),
+            ready=lambda command: until in command.output(),
+        )  # fmt: skip
+        started.append(command)
+        command.start()
+        return command
+
+    yield start
+    for command in started:
+        command.close()
+
+
+def address(command: ManageCommand) -> str:
+    found = re.search(r"(http://127\.0\.0\.1:\d+)/admin/", command.output())
+    assert found
+    return found[1]
+
+
+def everyone(command: ManageCommand) -> list[int]:
+    """All processes of a running `up`: broker, web server, workers, and their children."""
+    pids = family(command.pid)
+    assert len(pids) > 6
+    return pids
+
+
+def manage(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    variables = {key: value for key, value in os.environ.items() if key not in SERVICE_VARIABLES}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments, "--data-dir", str(data_dir)],
+        cwd=PROJECT_DIR, env=variables, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_every_sample_completes_and_up_exits_with_zero(up: UpFactory, tmp_path: Path) -> None:
+    # Given / When: a fresh data directory
+    command = up("--exit-after-samples", "--port", "0", "--processes", "1", until="samples completed.")
+    assert command.process is not None
+    assert command.process.wait(60) == 0
+    # Then the table names every sample, and where to go from here
+    output = command.output()
+    for name in SAMPLES:
+        assert re.search(rf"{re.escape(name)}.*completed", output), name
+    for words in (
+        "engine",
+        "characters",
+        "pages",
+        "/admin/",
+        "/api/docs/",
+        "Staff user admin, password ",
+        "curl -X POST",
+    ):
+        assert words in output
+    assert "Traceback" not in output
+    # And secrets are their owner's alone
+    for name in ("secret_key", "webhook_secret", "embedded.json"):
+        assert stat.S_IMODE((tmp_path / "var" / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "var").stat().st_mode) == 0o700
+
+
+def test_the_printed_curl_command_and_password_work_and_ctrl_c_leaves_nobody(up: UpFactory, tmp_path: Path) -> None:
+    # Given a running service
+    command = up("--no-samples", "--port", "0", "--processes", "1")
+    base = address(command)
+    # When the command is pasted into a shell
+    pasted = re.search(r"^curl -X POST .*?'$", command.output(), re.MULTILINE | re.DOTALL)
+    assert pasted
+    answer = json.loads(subprocess.run(["sh", "-c", pasted[0] + " -sS"], capture_output=True, check=True).stdout)
+    # Then the task is accepted and completes
+    key = re.search(r"Bearer ([^']+)'", pasted[0])
+    assert key
+    with httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key[1]}"}) as client:
+        status = answer["status_url"]
+        wait_until(lambda: client.get(status).json()["status"] == "completed", what="the pasted task to complete")
+    # And the password opens the admin
+    password = re.search(r"password (\S+)", command.output())
+    assert password
+    with httpx.Client(base_url=base, follow_redirects=True) as client:
+        client.get("/admin/login/")
+        form = {"username": "admin", "password": password[1], "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+        assert "Log out" in client.post("/admin/login/?next=/admin/", data=form).text
+    # And another shell finds the embedded broker
+    shown = manage(tmp_path / "var", "queue", "stats", "--json")
+    assert shown.returncode == 0, shown.stderr
+    # When Ctrl-C is pressed
+    pids = everyone(command)
+    os.kill(command.pid, signal.SIGINT)
+    assert command.process is not None
+    assert command.process.wait(40) == 0
+    # Then
+    assert alive(pids) == []
+    assert command.output().rstrip().endswith("Stopped.")
+    # And the demo key ended with its run
+    again = up("--no-samples", "--port", "0", "--processes", "1")
+    refused = httpx.get(address(again) + answer["status_url"], headers={"Authorization": f"Bearer {key[1]}"})
+    assert refused.status_code == 401
+    # And the second start reuses the directory: no second staff user
+    assert "Staff user" not in again.output()
+
+
+def test_sigkill_of_up_takes_every_process_with_it(up: UpFactory, tmp_path: Path) -> None:
+    # Given
+    command = up("--no-samples", "--port", "0", "--processes", "2")
+    pids = everyone(command)
+    # When
+    command.kill()
+    # Then, without anybody's help
+    wait_until(lambda: not alive(pids), seconds=10, what=f"{pids} to end")
+    # And the next start is not in the way of what was left
+    command.log.write_text("")
+    command.start()
+    assert "another" not in command.output().lower()
+
+
+def test_what_is_killed_comes_back_and_people_are_told(up: UpFactory) -> None:
+    # Given
+    command = up("--no-samples", "--port", "0", "--processes", "1")
+    services = {}
+    for pid in family(command.pid):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+        for name in ("valkey-server", "granian", "dramatiq"):
+            if leash.__file__ not in words and name in " ".join(words[:3]):
+                services.setdefault(name, pid)
+    assert len(services) == 3, services
+    # When broker, web server and worker are killed
+    for pid in services.values():
+        os.kill(pid, signal.SIGKILL)
+    # Then
+    for name in ("valkey", "web", "worker 1"):
+        wait_until(lambda name=name: f"{name} started again" in command.output(), what=f"{name} to come back")
+        assert f"{name} ended (signal 9)" in command.output()
+    wait_until(lambda: healthy(address(command)), what="the service to be healthy again")
+
+
+def healthy(base: str) -> bool:
+    try:
+        return httpx.get(f"{base}/health/ready").json() == {"status": "ok", "database": "ok", "broker": "ok"}
+    except httpx.HTTPError:
+        return False
+
+
+def test_a_port_in_use_stops_the_start_before_anything_runs(tmp_path: Path) -> None:
+    # Given somebody else's server
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        # When
+        done = manage(tmp_path / "var", "up", "--port", str(port))
+    # Then
+    assert done.returncode == 1
+    assert f"Port {port} of 127.0.0.1 cannot be used" in done.stderr
+    assert "--port" in done.stderr
+    assert not (tmp_path / "var" / "valkey").exists()
+    assert not (tmp_path / "var" / "db.sqlite3").exists()
+
+
+def test_a_second_up_on_the_same_directory_is_refused(up: UpFactory, tmp_path: Path) -> None:
+    first = up("--no-samples", "--port", "0", "--processes", "1")
+    done = manage(tmp_path / "var", "up", "--port", "0")
+    assert done.returncode == 1
+    assert f"(process {first.pid}) uses {tmp_path / 'var'}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--port", "70000"], "from 0 to 65535"),
+        (["--threads", "0"], "from 1 to 256"),
+        (["--processes", "x"], "from 1 to 256"),
+        (["--no-samples", "--exit-after-samples"], "exclude each other"),
+    ],
+)
+def test_wrong_options_are_refused_with_what_is_allowed(tmp_path: Path, arguments: list[str], allowed: str) -> None:
+    done = manage(tmp_path / "var", "up", *arguments)
+    assert done.returncode in (1, 2)
+    assert allowed in done.stderr
+    assert "Traceback" not in done.stderr
