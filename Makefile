@@ -64,5 +64,6 @@ $(VENV)/pip.stamp: | python
 
 python:
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 to 3.14, and none is on PATH. Install one, or say which: make run PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'pass' 2>/dev/null || { echo "$(PYTHON) cannot be run. Say which Python to use: make run PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 14) and "This needs Python 3.11 to 3.14; $(PYTHON) is %d.%d. Say which one to use: make run PYTHON=python3.12" % v)'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
