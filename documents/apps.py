@@ -1,3 +1,5 @@
+"""The domain's Django app."""
+
 from django.apps import AppConfig
 
 
@@ -5,3 +7,10 @@ class DocumentsConfig(AppConfig):
     name = "documents"
     verbose_name = "Documents"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Whoever submits needs the actors, not only the worker: a message is checked against them.
+        from importlib.util import find_spec
+
+        if find_spec("documents.retention"):  # TEMPORARY, until the retention module lands
+            from documents import tasks  # noqa: F401  (registers the actors with the broker)

@@ -1,0 +1,109 @@
+"""Reads for the API, the admin and the command line. Every read of a task names the tenant that asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from documents.exceptions import DocumentError
+from documents.models import IngestionTask
+from queueadmin import selectors as ledger
+from queueadmin.models import Job, JobProgress
+from queueadmin.states import State
+
+INGEST_ACTOR = "ingest_document"
+
+
+class TaskNotFound(DocumentError):
+    """There is no such task. Tasks are forgotten some time after they ended, and belong to one tenant."""
+
+    code = "task_not_found"
+
+
+class ResultUnavailable(DocumentError):
+    """The task has no result to give. `state` is where it stands."""
+
+    def __init__(self, message: str, *, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+class NotFinished(ResultUnavailable):
+    """The task is not finished yet."""
+
+    code = "not_finished"
+    retryable = True
+
+
+class NoResult(ResultUnavailable):
+    """The task ended without a result."""
+
+    code = "no_result"
+
+
+class ResultExpired(ResultUnavailable):
+    """The result has been removed."""
+
+    code = "result_expired"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskView:
+    """A task, its job, and the latest report of the attempt that runs now, if there is one."""
+
+    task: IngestionTask
+    job: Job
+    progress: JobProgress | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueStats:
+    """Ingestion tasks of one tenant, or of all: `counts` by state now, totals since the ledger began."""
+
+    counts: dict[str, int]
+    total_completed: int
+    total_failed: int
+    oldest_pending_seconds: float | None
+    queues: dict[str, dict[str, int]]
+
+
+def find_task(task_id: UUID, *, tenant: str) -> TaskView:
+    """Raises TaskNotFound, also for a task of another tenant."""
+    task = IngestionTask.objects.filter(pk=task_id, tenant=tenant).select_related("job").first()
+    if task is None:
+        raise TaskNotFound()
+    job = task.job
+    progress = ledger.progress([job.id]).get(job.id) if job.state == State.PROCESSING else None
+    if progress is not None and progress.attempt != job.attempt:
+        progress = None
+    return TaskView(task=task, job=job, progress=progress)
+
+
+def result_key(task_id: UUID, *, tenant: str) -> str:
+    """The key of a task's result in the result store.
+
+    Raises TaskNotFound, NotFinished, NoResult (it failed or was cancelled), ResultExpired.
+    """
+    job = find_task(task_id, tenant=tenant).job
+    if job.cleaned_at is not None:
+        raise ResultExpired(
+            "The result was removed when its time was over. Submit the document again.", state=job.state
+        )
+    if job.state not in (State.COMPLETED, State.FAILED, State.DEAD_LETTER, State.CANCELLED):
+        raise NotFinished(f"The task is {job.state}; its result is here when it is completed.", state=job.state)
+    key = job.result.get("key") if isinstance(job.result, dict) else None
+    if job.state != State.COMPLETED or not isinstance(key, str):
+        raise NoResult(f"The task is {job.state} and has no result; its status says why.", state=job.state)
+    return key
+
+
+def queue_stats(*, tenant: str | None) -> QueueStats:
+    """The ingestion tasks of one tenant, or of all for None. Webhooks and upkeep do not count."""
+    totals = ledger.totals(INGEST_ACTOR, tenant)
+    return QueueStats(
+        counts=ledger.job_counts(INGEST_ACTOR, tenant),
+        total_completed=totals.completed,
+        total_failed=totals.failed,
+        oldest_pending_seconds=ledger.oldest_pending_seconds(actor=INGEST_ACTOR, partition_key=tenant),
+        queues=ledger.queue_depths(INGEST_ACTOR, tenant),
+    )

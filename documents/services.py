@@ -1,0 +1,145 @@
+"""What can be asked of the service: submit, retry, cancel. Shared by API, admin and command line.
+
+Who asks has been authenticated; what arrives has the right types. What a document may be, who may read it and
+whether there is room is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from dramatiq import get_broker
+
+from documents import selectors, tenants
+from documents.models import IngestionTask
+from documents.selectors import INGEST_ACTOR, TaskNotFound
+from queueadmin import operations
+from queueadmin.broker import LedgerRedisBroker
+from queueadmin.exceptions import ConfigurationError, InvalidTransition
+from queueadmin.lifecycle import ENDED
+
+WEBHOOK_ACTOR = "deliver_webhook"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitRequest:
+    """One document to ingest. `file_size` is bytes, as declared; `callback_url` is empty for no webhook."""
+
+    tenant: str
+    document_id: str
+    user_id: str
+    file_name: str
+    r2_key: str
+    content_type: str
+    file_size: int | None = None
+    callback_url: str = ""
+    priority: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A stored task. From here on it cannot be lost."""
+
+    task_id: UUID
+
+
+def submit(request: SubmitRequest) -> Accepted:
+    """Store a task and its job in one transaction; the job is published when that commits.
+
+    Raises InvalidKey, KeyNotAllowed, QueueFull. Then nothing is stored. Redis may be down: the dispatcher
+    publishes the job later.
+    """
+    key = tenants.require_owned(request.tenant, request.r2_key)
+    broker().room.require(settings.QUEUE_NAME)
+    with transaction.atomic():
+        task_id = _send(request, key)
+        # bulk_create: one INSERT. create() would look for the row first, because the key is given.
+        IngestionTask.objects.bulk_create([_record(request, key, task_id)])
+    return Accepted(task_id=task_id)
+
+
+def _send(request: SubmitRequest, key: str) -> UUID:
+    sent = (
+        broker()
+        .get_actor(INGEST_ACTOR)
+        .send_with_options(
+            kwargs={
+                "tenant": request.tenant,
+                "r2_key": key,
+                "file_name": request.file_name,
+                "content_type": request.content_type,
+                "file_size": request.file_size,
+            },
+            priority=request.priority,
+            partition_key=request.tenant,
+            max_attempts=request.max_attempts,
+            follow_up=broker().get_actor(WEBHOOK_ACTOR) if request.callback_url else None,
+        )
+    )
+    return UUID(sent.message_id)
+
+
+def _record(request: SubmitRequest, key: str, task_id: UUID) -> IngestionTask:
+    return IngestionTask(
+        job_id=task_id,
+        tenant=request.tenant,
+        document_id=request.document_id,
+        user_id=request.user_id,
+        file_name=request.file_name,
+        r2_key=key,
+        content_type=request.content_type,
+        file_size=request.file_size,
+        callback_url=request.callback_url,
+        priority=request.priority,
+        metadata=dict(request.metadata),
+        created_at=timezone.now(),
+    )
+
+
+def retry(task_id: UUID, *, tenant: str, by: str, source: str = "api") -> None:
+    """Queue a failed, dead-lettered or cancelled task again, with fresh attempts and the same id.
+
+    Raises TaskNotFound, InvalidTransition (it is in another state), ResultExpired (retention emptied it).
+    """
+    job = selectors.find_task(task_id, tenant=tenant).job
+    if job.cleaned_at is not None:
+        raise selectors.ResultExpired(
+            "The task's arguments were removed when its time was over. Submit the document again.", state=job.state
+        )
+    if job.state not in ENDED:
+        # Asked before acting, so that the audit log holds no operation that could not have worked.
+        raise InvalidTransition(task_id, job.state, "retry")
+    _require_done(task_id, operations.retry([task_id], by=by, source=source), "retry")
+
+
+def cancel(task_id: UUID, *, tenant: str, by: str, source: str = "api") -> None:
+    """Stop a task: at once when it waits, within a second or two when it runs.
+
+    Raises TaskNotFound, InvalidTransition (it has ended).
+    """
+    selectors.find_task(task_id, tenant=tenant)
+    _require_done(task_id, operations.cancel([task_id], by=by, source=source), "cancel")
+
+
+def _require_done(task_id: UUID, result: operations.OperationResult, operation: str) -> None:
+    reason = result.refused.get(task_id)
+    if reason == operations.NOT_FOUND:
+        raise TaskNotFound()
+    if reason is not None and reason != operations.CANCEL_REQUESTED:
+        raise InvalidTransition(task_id, reason, operation)
+
+
+def broker() -> LedgerRedisBroker:
+    """The ledger's broker. Raises ConfigurationError when Dramatiq was given another one."""
+    found = get_broker()
+    if not isinstance(found, LedgerRedisBroker):
+        raise ConfigurationError(f"The broker is {type(found).__name__}; the ledger needs LedgerRedisBroker.")
+    return found
