@@ -264,10 +264,11 @@ def read_capped(path: Path, limit: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ExtractorCrashed("The extraction process wrote no result.") from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no Path
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ExtractorCrashed("The extraction process wrote no result.")
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ExtractorCrashed("The extraction process wrote no result.")
+    with os.fdopen(descriptor, "rb") as file:
         if status.st_size > limit:
             raise TooLarge()
         return file.read(limit)

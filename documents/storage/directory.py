@@ -44,10 +44,11 @@ class DirectoryStore:
     ) -> Downloaded:
         """See DocumentStore."""
         descriptor = self._open(normalise_key(key))
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise DocumentNotFound()
         with os.fdopen(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise DocumentNotFound()
             transfer = Transfer(
                 max_bytes=max_bytes, seconds=self._seconds, on_progress=on_progress, cancelled=cancelled
             )

@@ -136,11 +136,13 @@ class S3Store:
     def _read(self, body: Any, size: int) -> bytes:
         """Read what has arrived, at most `size` bytes.
 
-        read1 of urllib3 (2.1) returns after one receive; StreamingBody.read would wait until the whole chunk is
-        there, and neither deadline nor cancellation would be looked at while a slow store trickles.
+        `read1` of the urllib3 response inside returns after one receive. StreamingBody itself only offers `read`,
+        which waits for the whole chunk, so that neither deadline nor cancellation would be looked at while a slow
+        store trickles; it stays the way out should botocore hide its response elsewhere.
         """
+        read = getattr(getattr(body, "_raw_stream", None), "read1", body.read)
         with self._bucket.errors():
-            data: bytes = body.raw_stream.read1(min(size, _READ_BYTES))
+            data: bytes = read(min(size, _READ_BYTES))
             return data
 
     def put(self, key: str, file: BinaryIO) -> None:

@@ -323,12 +323,14 @@ def test_cancel_after_the_end_does_not_touch_the_next_document(tmp_path: Path, d
 def test_a_task_that_waits_for_a_child_can_be_cancelled(tmp_path: Path, document: Path) -> None:
     # Given one child that is busy
     sandbox = make_sandbox(tmp_path, size=1)
-    busy = Canceller()
-    holder = threading.Thread(
-        target=lambda: pytest.raises(
-            ExtractionCancelled, run, sandbox, document, "sleep", on_cancel_register=busy.register
-        )
-    )
+    busy, ended = Canceller(), threading.Event()
+
+    def hold() -> None:
+        with pytest.raises(ExtractionCancelled):
+            run(sandbox, document, "sleep", on_cancel_register=busy.register)
+        ended.set()
+
+    holder = threading.Thread(target=hold)
     holder.start()
     assert eventually(lambda: bool(sandbox._busy))
     # When the one that waits is cancelled
@@ -339,7 +341,8 @@ def test_a_task_that_waits_for_a_child_can_be_cancelled(tmp_path: Path, document
         run(sandbox, document, "good", on_cancel_register=waiting.register)
     for callback in list(busy.callbacks):
         callback()
-    holder.join(5)
+    assert ended.wait(5)
+    holder.join()
     sandbox.close()
 
 

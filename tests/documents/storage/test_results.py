@@ -1,0 +1,106 @@
+"""The contract of a result store, which the directory and S3 both keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from documents.exceptions import InvalidKey, ResultNotFound, StorageUnavailable
+from documents.storage import DirectoryResultStore, DirectoryStore, ResultStore, S3Connection, S3ResultStore
+from documents.storage.results import DOCUMENT, TEXT, Part
+
+TASK = UUID("0199a000-0000-7000-8000-0000000000aa")
+OTHER = UUID("0199a000-0000-7000-8000-0000000001aa")
+
+
+def write(results: ResultStore, task: UUID = TASK, attempt: int = 1, text: bytes = b"text") -> str:
+    return results.write(task, attempt, text=[text[:2], text[2:]], document=iter([b'{"text": ', b'"x"}']))
+
+
+def read(results: ResultStore, key: str, part: Part = TEXT) -> bytes:
+    with results.open(key, part) as file:
+        return file.read()
+
+
+def test_both_representations_come_back_as_written(results: ResultStore) -> None:
+    key = write(results, text="Grüße".encode())
+    assert key == f"{TASK}/1"
+    assert read(results, key) == "Grüße".encode()
+    assert read(results, key, DOCUMENT) == b'{"text": "x"}'
+    assert results.size(key) == len("Grüße".encode())
+
+
+def test_a_result_can_be_read_in_pieces(results: ResultStore) -> None:
+    key = write(results, text=b"abcdef" * 10_000)
+    with results.open(key) as file:
+        assert file.read(3) == b"abc"
+        assert file.read(3) == b"def"
+
+
+def test_attempts_do_not_touch_each_other(results: ResultStore) -> None:
+    first, second = write(results, attempt=1, text=b"first"), write(results, attempt=2, text=b"second")
+    assert (read(results, first), read(results, second)) == (b"first", b"second")
+
+
+def test_writing_an_attempt_again_replaces_it(results: ResultStore) -> None:
+    write(results, text=b"first")
+    assert read(results, write(results, text=b"second")) == b"second"
+
+
+def test_delete_removes_all_attempts_of_one_task_and_may_be_repeated(results: ResultStore) -> None:
+    # Given two attempts of one task, and another task whose id ends alike
+    key, other = write(results), write(results, task=OTHER)
+    write(results, attempt=2)
+    # When the first is deleted twice
+    assert results.delete(TASK) == 4
+    assert results.delete(TASK) == 0
+    # Then only the other is there
+    with pytest.raises(ResultNotFound):
+        results.open(key)
+    with pytest.raises(ResultNotFound):
+        results.size(key, DOCUMENT)
+    assert read(results, other) == b"text"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "x", f"{TASK}", f"{TASK}/../1", f"../{TASK}/1", f"{TASK}/1/x", f"{TASK}/01", f"{TASK.hex}/1"]
+)
+def test_a_key_that_is_not_ours_never_becomes_a_path(results: ResultStore, key: str) -> None:
+    with pytest.raises(InvalidKey):
+        results.open(key)
+
+
+def test_a_result_that_fails_half_way_is_not_there(tmp_path: Path) -> None:
+    # Given a source of text that breaks off
+    def broken() -> object:
+        yield b"half"
+        raise ConnectionResetError
+
+    results = DirectoryResultStore(tmp_path / "results")
+    # When it is written
+    with pytest.raises(StorageUnavailable):
+        results.write(TASK, 1, text=[b"whole"], document=broken())  # type: ignore[arg-type]  # breaks on purpose
+    # Then no part of it can be read, and nothing is left over
+    with pytest.raises(ResultNotFound):
+        results.open(f"{TASK}/1")
+    assert [path for path in (tmp_path / "results").rglob("*") if path.is_file()] == []
+
+
+def test_no_document_key_reaches_a_result(tmp_path: Path) -> None:
+    # Given the default layout: results beside documents
+    (tmp_path / "documents").mkdir()
+    results = DirectoryResultStore(tmp_path / "results")
+    write(results)
+    # Then even a link inside the document directory leads nowhere
+    (tmp_path / "documents" / "link").symlink_to(tmp_path / "results")
+    store = DirectoryStore(tmp_path / "documents")
+    path = next(path for path in (tmp_path / "results").rglob("text.txt")).relative_to(tmp_path / "results")
+    with pytest.raises(Exception, match="no document"):
+        store.download(f"link/{path}", tmp_path / "copy", max_bytes=100)
+
+
+def test_results_in_s3_need_a_prefix_of_their_own(connection: S3Connection) -> None:
+    with pytest.raises(ValueError, match="prefix"):
+        S3ResultStore(connection, prefix="/")
