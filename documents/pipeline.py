@@ -1,11 +1,34 @@
-"""One document from fetch to stored result. (Being written.)"""
+"""One document: fetch, identify, extract, store. Each step is named, timed, reported, and stops when asked to."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from documents.exceptions import DocumentError
+from documents.extraction.base import Extraction, Identity, to_dict
+from documents.extraction.errors import ExtractionError
+from documents.extraction.identify import identify
+from documents.extraction.sandbox import Sandbox
+from documents.storage import DocumentStore, Downloaded, ResultStore
+from documents.workspace import Workspace
 from queueadmin.context import JobContext
+from queueadmin.exceptions import JobCancelled
+
+logger = logging.getLogger(__name__)
+
+_CANCELLED = "cancelled"
+"""The code of whatever a storage or extraction step raises when it was stopped on request."""
+
+_MAX_WARNINGS = 50
+_MAX_WARNING_CHARACTERS = 300
+_CHUNK_CHARACTERS = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,5 +42,146 @@ class Document:
     file_size: int | None = None
 
 
-def run(document: Document, *, job: JobContext) -> dict[str, Any]:
-    raise NotImplementedError
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What the steps work with. `max_bytes` is the largest document that is read."""
+
+    store: DocumentStore
+    results: ResultStore
+    sandbox: Sandbox
+    workspace: Workspace
+    max_bytes: int
+
+
+@dataclass(kw_only=True)
+class Steps:
+    """The run of one attempt, step by step: progress for people, timings for the job's event, cancellation."""
+
+    job: JobContext
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Report and time one step. Raises JobCancelled when the job should stop, before or during it."""
+        self.check()
+        self.job.report(name)
+        started = time.monotonic()
+        try:
+            yield
+        except DocumentError as error:
+            if error.code == _CANCELLED:
+                raise JobCancelled() from error
+            raise
+        finally:
+            self.milliseconds[name] = round((time.monotonic() - started) * 1000, 1)
+            self.job.note(ms=dict(self.milliseconds))
+
+    def check(self) -> None:
+        """Raise JobCancelled when the job should stop."""
+        if self.job.cancel.is_set():
+            raise JobCancelled()
+
+
+def run(document: Document, *, job: JobContext, tools: Tools) -> dict[str, Any]:
+    """Ingest one document and return the summary that becomes the job's result.
+
+    Raises DocumentErrors, which say themselves whether trying again can help, and JobCancelled.
+    """
+    steps = Steps(job=job)
+    with tools.workspace.directory() as directory:
+        path = directory / "document"
+        with steps.step("fetch"):
+            fetched = _fetch(document, path, job=job, tools=tools)
+        with steps.step("identify"):
+            identity = identify(path, declared=document.content_type, file_name=document.file_name)
+            job.note(content_type=identity.content_type)
+        with steps.step("extract"):
+            extraction = _extract(path, identity, job=job, sandbox=tools.sandbox)
+    with steps.step("store"):
+        key = _store(extraction, steps=steps, results=tools.results)
+    return _summary(document, fetched, extraction, key)
+
+
+def _fetch(document: Document, path: Path, *, job: JobContext, tools: Tools) -> Downloaded:
+    """Download the document. The limit holds for the bytes read; what the client declared is not trusted."""
+    fetched = tools.store.download(
+        document.key,
+        path,
+        max_bytes=tools.max_bytes,
+        on_progress=lambda done, total: job.report("fetch", done, total),
+        cancelled=job.cancel.is_set,
+    )
+    job.note(bytes=fetched.bytes)
+    return fetched
+
+
+def _extract(path: Path, identity: Identity, *, job: JobContext, sandbox: Sandbox) -> Extraction:
+    """Extract in the sandbox; a cancellation kills the child. Notes the engines, also when all of them failed."""
+    try:
+        extraction = sandbox.extract(
+            path, identity=identity, on_progress=job.report, on_cancel_register=job.cancel.on_cancel
+        )
+    except ExtractionError as error:
+        job.note(tried=[to_dict(tried) for tried in error.tried], evidence=error.evidence)
+        raise
+    job.note(engine=extraction.engine, tried=[to_dict(tried) for tried in extraction.tried])
+    return extraction
+
+
+def _store(extraction: Extraction, *, steps: Steps, results: ResultStore) -> str:
+    """Write text and JSON under a key that holds task and attempt: a late writer overwrites only its own."""
+    return results.write(
+        steps.job.id,
+        steps.job.attempt,
+        text=_cancellable(encoded_text(extraction), steps),
+        document=_cancellable(encoded_document(extraction), steps),
+    )
+
+
+def _cancellable(chunks: Iterable[bytes], steps: Steps) -> Iterator[bytes]:
+    for chunk in chunks:
+        steps.check()
+        yield chunk
+
+
+def encoded_text(extraction: Extraction) -> Iterator[bytes]:
+    """The text as UTF-8, in chunks. Lone surrogates, which UTF-8 cannot hold, become question marks."""
+    for start in range(0, len(extraction.text), _CHUNK_CHARACTERS):
+        yield extraction.text[start : start + _CHUNK_CHARACTERS].encode("utf-8", "replace")
+
+
+def encoded_document(extraction: Extraction) -> Iterator[bytes]:
+    """The result as JSON, page by page, so that it never stands in memory a second time as a whole."""
+    head = {
+        "content_type": extraction.content_type,
+        "engine": extraction.engine,
+        "characters": len(extraction.text),
+        "metadata": extraction.metadata,
+        "warnings": list(extraction.warnings),
+    }
+    yield _json(head)[:-1] + b', "pages": ['
+    for index, page in enumerate(extraction.pages):
+        yield (b", " if index else b"") + _json({"number": page.number, "label": page.label, "text": page.text})
+    yield b'], "text": "'
+    for start in range(0, len(extraction.text), _CHUNK_CHARACTERS):
+        yield _json(extraction.text[start : start + _CHUNK_CHARACTERS])[1:-1]
+    yield b'"}\n'
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _summary(document: Document, fetched: Downloaded, extraction: Extraction, key: str) -> dict[str, Any]:
+    warnings = list(extraction.warnings)
+    if document.file_size is not None and document.file_size != fetched.bytes:
+        warnings.insert(0, f"size_mismatch: declared {document.file_size} bytes, read {fetched.bytes}")
+    return {
+        "characters": len(extraction.text),
+        "pages": len(extraction.pages),
+        "content_type": extraction.content_type,
+        "engine": extraction.engine,
+        "sha256": fetched.sha256,
+        "key": key,
+        "warnings": [warning[:_MAX_WARNING_CHARACTERS] for warning in warnings[:_MAX_WARNINGS]],
+    }

@@ -6,9 +6,12 @@ from typing import Any
 
 import dramatiq
 from django.conf import settings
-from queueadmin.context import current_job
+from dramatiq.middleware import Middleware
 
-from documents import pipeline
+from documents import conf, pipeline, retention
+from documents.callbacks import delivery
+from documents.workspace import Workspace
+from queueadmin.context import current_job
 
 
 @dramatiq.actor(queue_name=settings.QUEUE_NAME)
@@ -17,20 +20,48 @@ def ingest_document(*, tenant: str, r2_key: str, file_name: str, content_type: s
     document = pipeline.Document(
         tenant=tenant, key=r2_key, file_name=file_name, content_type=content_type, file_size=file_size
     )
-    return pipeline.run(document, job=current_job())
+    return pipeline.run(document, job=current_job(), tools=tools())
 
 
-@dramatiq.actor(queue_name="webhooks", max_attempts=27, min_backoff_seconds=10, max_backoff_seconds=21_600)
+@dramatiq.actor(
+    queue_name="webhooks",
+    max_attempts=delivery.MAX_ATTEMPTS,
+    min_backoff_seconds=delivery.MIN_BACKOFF_SECONDS,
+    max_backoff_seconds=delivery.MAX_BACKOFF_SECONDS,
+)
 def deliver_webhook(task_id: str, state: str, run: int) -> Any:
     """Tell the task's `callback_url` how run number `run` of it ended. The ledger sends this with the outcome."""
-    from documents.callbacks import delivery  # being written
-
-    return delivery.deliver(task_id=task_id, state=state, run=run)
+    return delivery.deliver(task_id=task_id, state=state, run=run, job=current_job(), policy=conf.webhook_policy())
 
 
 @dramatiq.actor(queue_name="maintenance", every_seconds=3600)
 def cleanup() -> Any:
     """Remove what has outlived its retention. The dispatcher sends it once an hour."""
-    from documents import retention  # being written
+    job = current_job()
+    report = retention.clean(conf.retention_policy(), results=conf.result_store(), stopped=job.cancel.is_set)
+    return report.as_dict()
 
-    return retention.clean().as_dict()
+
+_workspace = Workspace(conf.work_directory())
+
+
+def tools() -> pipeline.Tools:
+    """What this process ingests with; the parts are made at the first document."""
+    return pipeline.Tools(
+        store=conf.document_store(),
+        results=conf.result_store(),
+        sandbox=conf.sandbox(),
+        workspace=_workspace,
+        max_bytes=settings.MAX_DOCUMENT_BYTES,
+    )
+
+
+class CloseTools(Middleware):
+    """Ends the extraction children when the worker has drained: multiprocessing runs no atexit handlers."""
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        conf.close_sandbox()
+        _workspace.close()
+
+
+dramatiq.get_broker().add_middleware(CloseTools())

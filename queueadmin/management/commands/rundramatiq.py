@@ -35,10 +35,10 @@ _SHUTDOWN_MILLISECONDS = 20_000
 
 class Command(rundramatiq.Command):
     help = "Run workers: processes and threads that take jobs from the ledger."
-    _modules: list[str] | None = None
+    _modules: tuple[str, ...] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        super().add_arguments(parser)
+        super().add_arguments(parser)  # type: ignore[no-untyped-call]  # as is all of django_dramatiq
         parser.add_argument(
             "--wait",
             type=int,
@@ -54,7 +54,7 @@ class Command(rundramatiq.Command):
             path=[str(getattr(settings, "BASE_DIR", "."))],
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:  # type: ignore[override]  # upstream spells every option out
+    def handle(self, *args: Any, **options: Any) -> None:
         """Check what a worker needs, then become Dramatiq's master process. Never returns."""
         for number in _SIGNALS:
             signal.signal(number, _leave)
@@ -72,13 +72,13 @@ class Command(rundramatiq.Command):
         # A signal between here and Dramatiq's own handlers would kill the process with a bad exit code. The mask
         # outlives exec, and Dramatiq lifts it once it listens.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        super().handle(**options)
+        super().handle(**options)  # type: ignore[no-untyped-call]  # as is all of django_dramatiq
 
     def discover_tasks_modules(self) -> list[str]:
         """Import the task modules, which declares their actors; only once, because each is announced."""
-        if self._modules is None:
-            self._modules = list(super().discover_tasks_modules())
-        return self._modules
+        if not self._modules:
+            self._modules = tuple(super().discover_tasks_modules())  # type: ignore[no-untyped-call]  # as above
+        return list(self._modules)
 
     def wait_for_servers(self, broker: LedgerRedisBroker, *, seconds: int) -> None:
         """Return when the database and Redis answer. Raises CommandError when they cannot be used."""

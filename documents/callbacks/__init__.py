@@ -1,0 +1,1 @@
+"""Webhooks: what they say (`payload`), how they are signed (`signing`) and sent (`addresses`, `client`, `delivery`)."""

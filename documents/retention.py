@@ -1,0 +1,129 @@
+"""Retention of tasks: stored results go first, then what their rows carried, and in time the rows themselves.
+
+In that order, because a row can find its result again and a result cannot find its row: dying in between leaves a
+task that the next run finishes, never an object that nobody knows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from documents.conf import RetentionPolicy
+from documents.models import IngestionTask, WebhookAttempt
+from documents.storage import ResultStore
+from queueadmin import retention as ledger
+
+logger = logging.getLogger(__name__)
+
+
+_STATES = ("completed", "cancelled", "failed", "dead_letter")
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What a clean-up removed, or would remove. Counts rows, but `results`: tasks that had a stored result."""
+
+    tasks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_STATES, 0))
+    """Ingestion tasks that were emptied, by state."""
+
+    other_jobs: int = 0
+    """Emptied jobs that are no ingestion task: webhooks, clean-ups."""
+
+    events: int = 0
+    audit_rows: int = 0
+    """Slim rows of tasks and other jobs that were deleted."""
+
+    @property
+    def results(self) -> int:
+        return self.tasks["completed"]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing had outlived its retention."""
+        return not (any(self.tasks.values()) or self.other_jobs or self.audit_rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        return {
+            "tasks": dict(self.tasks),
+            "results": self.results,
+            "other_jobs": self.other_jobs,
+            "events": self.events,
+            "audit_rows": self.audit_rows,
+        }
+
+
+def ages(policy: RetentionPolicy, *, include_dead_letters: bool) -> ledger.Ages:
+    """When the policy empties what, by state. Failed tasks stay at least as long as completed ones."""
+    return ledger.Ages(
+        completed=policy.hours,
+        cancelled=policy.hours,
+        failed=max(policy.hours, policy.failed_hours),
+        dead_letter=policy.hours if include_dead_letters else None,
+    )
+
+
+def clean(
+    policy: RetentionPolicy,
+    *,
+    results: ResultStore,
+    include_dead_letters: bool = False,
+    dry_run: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int], None] = lambda jobs: None,
+    now: datetime | None = None,
+) -> Report:
+    """Remove what has outlived the policy; with `dry_run` only count it. Repeating it is harmless.
+
+    Ends early, between two batches, once `stopped()`. `on_progress` is told how many jobs were looked at so far.
+    Raises StorageUnavailable (retryable) when results cannot be removed; their rows then stay.
+    """
+    report = Report()
+    looked_at = 0
+    for forgotten in ledger.forget(older_than_days=policy.audit_days, within=_forget, dry_run=dry_run, now=now):
+        report.audit_rows += len(forgotten)
+        if stopped():
+            return report
+    for emptied in ledger.clean(
+        ages(policy, include_dead_letters=include_dead_letters),
+        prepare=partial(_remove_results, results=results),
+        within=_slim_down,
+        dry_run=dry_run,
+        now=now,
+    ):
+        _count(report, emptied)
+        looked_at += len(emptied.ids)
+        on_progress(looked_at)
+        if stopped():
+            break
+    logger.info("expired tasks were cleaned", extra={"dry_run": dry_run, **report.as_dict()})
+    return report
+
+
+def _remove_results(ids: Sequence[UUID], *, results: ResultStore) -> None:
+    """Remove the results of all attempts; jobs that are no ingestion task have none."""
+    for task_id in IngestionTask.objects.filter(pk__in=ids).values_list("pk", flat=True):
+        results.delete(task_id)
+
+
+def _slim_down(ids: Sequence[UUID]) -> None:
+    """Keep that a webhook was sent and how it was answered, but not the answer."""
+    WebhookAttempt.objects.filter(task_id__in=ids).exclude(response_excerpt="").update(response_excerpt="")
+
+
+def _forget(ids: Sequence[UUID]) -> None:
+    WebhookAttempt.objects.filter(task_id__in=ids).delete()
+    IngestionTask.objects.filter(pk__in=ids).delete()
+
+
+def _count(report: Report, emptied: ledger.Emptied) -> None:
+    tasks = IngestionTask.objects.filter(pk__in=emptied.ids).count()
+    report.tasks[emptied.state] += tasks
+    report.other_jobs += len(emptied.ids) - tasks
+    report.events += emptied.events

@@ -1,0 +1,77 @@
+"""Private temporary directories for documents at work, which do not outlive their worker.
+
+A worker that is killed cannot tidy up: each process holds a lock on its own directory, and the next one removes
+those whose lock is free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_PREFIX = "fetched-"
+_SETTLING_SECONDS = 60.0
+"""A directory this young may be another worker's that has not locked it yet."""
+
+
+class Workspace:
+    """Hands out directories below `parent`. Thread-safe; to be made after a fork."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self._lock = threading.Lock()
+        self._own: tuple[Path, int, int] | None = None
+
+    @contextlib.contextmanager
+    def directory(self) -> Iterator[Path]:
+        """A new directory, readable by this user alone and gone afterwards whatever happens inside."""
+        path = Path(tempfile.mkdtemp(dir=self._home()))
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove everything of this process."""
+        with self._lock:
+            if self._own is not None and self._own[2] == os.getpid():
+                shutil.rmtree(self._own[0], ignore_errors=True)
+                os.close(self._own[1])
+            self._own = None
+
+    def _home(self) -> Path:
+        with self._lock:
+            if self._own is None or self._own[2] != os.getpid():
+                self._parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _remove_leftovers(self._parent)
+                path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._parent))
+                self._own = (path, _open_locked(path), os.getpid())
+            return self._own[0]
+
+
+def _remove_leftovers(parent: Path) -> None:
+    for path in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # BlockingIOError: a living process holds it
+            if time.time() - path.stat().st_mtime < _SETTLING_SECONDS:
+                continue
+            descriptor = _open_locked(path)
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(descriptor)
+
+
+def _open_locked(path: Path) -> int:
+    """An open, locked descriptor of a directory. Raises OSError when another process holds it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,154 @@
+"""Forgetting: what ended jobs carried, and in time the jobs themselves.
+
+Two steps. `clean` empties a job (payload, result, events, progress) and leaves a slim row that says what ran, when and
+how it ended; `forget` deletes slim rows. Neither writes a state, and counted totals are rows of their own, which both
+leave alone. Everything happens in small batches, each in a transaction of some milliseconds that takes no lock it
+would have to wait for, so that live traffic does not notice; two cleaners at once do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from queueadmin.ids import uuid7
+from queueadmin.models import Job, JobEvent, JobProgress
+from queueadmin.states import LIVE, State
+
+_BATCH = 200
+"""With some five events per job, a thousand rows: about 20 ms."""
+
+Step = Callable[[Sequence[UUID]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ages:
+    """How many hours after its end a job is emptied, by state. Dead letters wait for a decision: None keeps them."""
+
+    completed: float
+    cancelled: float
+    failed: float
+    dead_letter: float | None = None
+
+    def cutoffs(self, now: datetime) -> dict[str, datetime]:
+        """State -> the moment before which its jobs must have ended."""
+        hours = {
+            State.COMPLETED: self.completed,
+            State.CANCELLED: self.cancelled,
+            State.FAILED: self.failed,
+            State.DEAD_LETTER: self.dead_letter,
+        }
+        return {state.value: now - timedelta(hours=age) for state, age in hours.items() if age is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emptied:
+    """One batch that was emptied, or would be: jobs that ended in `state`, and how many events they had."""
+
+    state: str
+    ids: tuple[UUID, ...]
+    events: int
+
+
+def expired_count(ages: Ages, *, now: datetime | None = None) -> int:
+    """How many jobs `clean` would look at: those past their age, also if a live follow-up still protects them."""
+    cutoffs = ages.cutoffs(now or timezone.now())
+    return sum(_expired(state, cutoff).count() for state, cutoff in cutoffs.items())
+
+
+def clean(
+    ages: Ages,
+    *,
+    prepare: Step = lambda ids: None,
+    within: Step = lambda ids: None,
+    dry_run: bool = False,
+    batch: int = _BATCH,
+    now: datetime | None = None,
+) -> Iterator[Emptied]:
+    """Empty the jobs that ended longer ago than `ages` say, and yield each batch.
+
+    A job whose follow-up is still live stays as it is: its announcement may need it. `prepare` is called with a
+    batch's ids before its transaction, to remove what lies outside the database: if that fails, or the process
+    dies, the rows still know of it. `within` runs inside, on the ids that are really emptied.
+    """
+    for state, cutoff in ages.cutoffs(now or timezone.now()).items():
+        for ids in _pages(state, cutoff, batch):
+            if not dry_run:
+                prepare(ids)
+            yield _clean_batch(ids, state, cutoff, within=within, dry_run=dry_run)
+
+
+def _clean_batch(ids: Sequence[UUID], state: str, cutoff: datetime, *, within: Step, dry_run: bool) -> Emptied:
+    with transaction.atomic():
+        # Looked at again under the lock: a person may have queued one of them again meanwhile.
+        due = _unprotected(_expired(state, cutoff)).filter(pk__in=ids).order_by("pk")
+        locked = due if dry_run else due.select_for_update(skip_locked=True, of=("self",))
+        chosen = tuple(locked.values_list("pk", flat=True))
+        events = JobEvent.objects.filter(job_id__in=chosen)
+        if dry_run:
+            return Emptied(state=state, ids=chosen, events=events.count())
+        within(chosen)
+        JobProgress.objects.filter(job_id__in=chosen).delete()
+        deleted, _ = events.delete()
+        Job.objects.filter(pk__in=chosen).update(payload={}, result=None, cleaned_at=timezone.now())
+    return Emptied(state=state, ids=chosen, events=deleted)
+
+
+def forget(
+    *,
+    older_than_days: float,
+    within: Step = lambda ids: None,
+    dry_run: bool = False,
+    batch: int = _BATCH,
+    now: datetime | None = None,
+) -> Iterator[tuple[UUID, ...]]:
+    """Delete slim rows of jobs that ended more than `older_than_days` ago, and yield the ids of each batch.
+
+    `within` runs in the same transaction, to delete rows that belong to these ids.
+    """
+    cutoff = (now or timezone.now()) - timedelta(days=older_than_days)
+    last = UUID(int=0)
+    while ids := tuple(_slim(cutoff).filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:batch]):
+        last = ids[-1]
+        if not dry_run:
+            with transaction.atomic():
+                within(ids)
+                JobEvent.objects.filter(job_id__in=ids).delete()
+                Job.objects.filter(pk__in=ids).delete()
+        yield ids
+
+
+def _expired(state: str, cutoff: datetime) -> QuerySet[Job]:
+    """In the words of the partial index `job_finished`."""
+    return Job.objects.filter(state=state, cleaned_at__isnull=True, finished_at__lt=cutoff)
+
+
+def _unprotected(jobs: QuerySet[Job]) -> QuerySet[Job]:
+    return jobs.filter(~Exists(Job.objects.filter(parent_id=OuterRef("pk"), state__in=sorted(LIVE))))
+
+
+def _pages(state: str, cutoff: datetime, batch: int) -> Iterator[list[UUID]]:
+    """Ids of expired, unprotected jobs, oldest end first. Goes on behind the last row instead of starting anew, so
+    that rows which stay (protected, locked) are read once."""
+    at, last = None, UUID(int=0)
+    while True:
+        jobs = _unprotected(_expired(state, cutoff))
+        if at is not None:
+            jobs = jobs.filter(Q(finished_at__gt=at) | Q(finished_at=at, pk__gt=last), finished_at__gte=at)
+        page = list(jobs.order_by("finished_at", "pk").values_list("pk", "finished_at")[:batch])
+        if not page:
+            return
+        last, at = page[-1]
+        yield [job_id for job_id, _ in page]
+
+
+def _slim(cutoff: datetime) -> QuerySet[Job]:
+    """Emptied jobs that ended before `cutoff`. Ids begin with their time, so the primary key narrows the search."""
+    oldest = uuid7(int(cutoff.timestamp() * 1000))
+    return Job.objects.filter(pk__lt=oldest, cleaned_at__isnull=False, finished_at__lt=cutoff)
