@@ -1,5 +1,6 @@
 """Django's settings, as a list; `environment.py` reads and checks what the environment says."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -34,6 +35,7 @@ S3_BUCKET = ENVIRONMENT.s3_bucket
 S3_ACCESS_KEY_ID = ENVIRONMENT.s3_access_key_id
 S3_SECRET_ACCESS_KEY = ENVIRONMENT.s3_secret_access_key
 S3_REGION = ENVIRONMENT.s3_region
+PUBLIC_URL = ENVIRONMENT.public_url
 WEBHOOK_SECRET = ENVIRONMENT.webhook_secret
 WEBHOOK_ALLOW_PRIVATE = ENVIRONMENT.webhook_allow_private
 
@@ -48,6 +50,8 @@ QUEUEADMIN = {
     "MAX_ATTEMPTS": MAX_ATTEMPTS,
     "MIN_BACKOFF_SECONDS": ENVIRONMENT.min_backoff_seconds,
     "MAX_BACKOFF_SECONDS": ENVIRONMENT.max_backoff_seconds,
+    # Set by `rundramatiq --queues`, for the worker processes it starts.
+    "QUEUES": tuple(filter(None, os.environ.get("QUEUEADMIN_QUEUES", "").split(","))),
 }
 DRAMATIQ_BROKER = {
     "BROKER": "queueadmin.broker.LedgerRedisBroker",
