@@ -46,6 +46,7 @@ class Environment:
     allowed_hosts: tuple[str, ...]
     csrf_trusted_origins: tuple[str, ...]
     behind_https_proxy: bool
+    public_url: str
     database: dict[str, Any]
     redis_url: str
     redis_is_embedded: bool
@@ -157,6 +158,7 @@ def read(env_file: Path | None = None) -> Environment:
         allowed_hosts=reader.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
         csrf_trusted_origins=_origins(reader),
         behind_https_proxy=reader.boolean("BEHIND_HTTPS_PROXY", False),
+        public_url=reader.url("PUBLIC_URL", schemes=("http", "https")),
         database=_database(reader, data_dir),
         redis_url=redis_url or embedded_state.redis_url(data_dir) or "redis://127.0.0.1:6379/0",
         redis_is_embedded=not redis_url,

@@ -4,6 +4,7 @@ import io
 import json
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
@@ -11,14 +12,15 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 
 STAFF_NAME = "admin"
+DEMO_KEY_NAME = "demo of manage.py up"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoKey:
     """An API key for one run. `key` is the secret; it is shown to the person at the terminal and stored nowhere."""
 
+    id: int
     key: str
-    name: str
 
 
 def migrate() -> bool:
@@ -44,13 +46,21 @@ def first_staff_password() -> str | None:
 
 
 def demo_key() -> DemoKey:
-    """Make an API key that may submit and read, for the samples and the curl commands of this run."""
-    name = f"demo-{secrets.token_hex(4)}"
-    answer = io.StringIO()
-    call_command("api_key", "create", name, "--scopes", "submit,read", "--json", stdout=answer)
-    return DemoKey(key=json.loads(answer.getvalue())["key"], name=name)
+    """Make an API key that may submit and read, for the samples and the curl command of this run."""
+    for left in _api_key("list"):  # by a run that was killed
+        if left["name"] == DEMO_KEY_NAME and left["state"] == "active":
+            _api_key("revoke", str(left["id"]))
+    made = _api_key("create", DEMO_KEY_NAME, "--scopes", "submit,read")
+    return DemoKey(id=made["id"], key=made["key"])
 
 
 def revoke(key: DemoKey) -> None:
     """End the demo key's life with the run."""
-    call_command("api_key", "revoke", key.name, stdout=io.StringIO())
+    _api_key("revoke", str(key.id))
+
+
+def _api_key(*arguments: str) -> Any:
+    """The answer of `manage.py api_key ... --json`."""
+    answer = io.StringIO()
+    call_command("api_key", *arguments, "--json", stdout=answer)
+    return json.loads(answer.getvalue())
