@@ -71,6 +71,14 @@ class QueueResult:
     changed: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Eligibility:
+    """What an operation would do if it ran now: the jobs it takes, and why it refuses the others."""
+
+    eligible: tuple[UUID, ...]
+    refused: dict[UUID, str]
+
+
 class UnknownQueue(QueueAdminError):
     """There is no queue of that name."""
 
@@ -117,6 +125,35 @@ def cancel(ids: Iterable[UUID], *, by: str, source: str, user: Any = None, reaso
 def discard(ids: Iterable[UUID], *, by: str, source: str, user: Any = None, reason: str = "") -> OperationResult:
     """Give dead letters up: they become cancelled."""
     return _on_jobs("discard", [_discard], ids, by=by, source=source, user=user, reason=reason)
+
+
+_TAKES: dict[str, tuple[State, ...]] = {
+    "retry": lifecycle.ENDED,
+    "cancel": (*lifecycle.WAITING, State.PROCESSING),
+    "discard": (State.DEAD_LETTER,),
+}
+"""Operation -> the states that it leaves."""
+
+
+def eligible(operation: str, ids: Iterable[UUID], *, now: bool = False) -> Eligibility:
+    """Which of `ids` an operation ("retry", "cancel", "discard") would take. Changes nothing."""
+    wanted = list(dict.fromkeys(ids))
+    states = selectors.job_states(wanted)
+    takes = {*_TAKES[operation], *((State.SCHEDULED, State.RETRYING) if now else ())}
+    taken = tuple(job_id for job_id in wanted if _is_taken(states.get(job_id), takes, operation))
+    left = set(wanted) - set(taken)
+    return Eligibility(
+        eligible=taken,
+        refused={job_id: _reason(states.get(job_id), operation) for job_id in wanted if job_id in left},
+    )
+
+
+def _is_taken(job: selectors.JobState | None, takes: set[State], operation: str) -> bool:
+    if job is None or job.state not in takes:
+        return False
+    if operation == "retry":
+        return not job.is_cleaned
+    return not (operation == "cancel" and job.state == State.PROCESSING and job.cancel_requested)
 
 
 _Step = Callable[[Sequence[UUID], str], list[UUID]]

@@ -95,8 +95,12 @@ class SQLite:
     json_kind = "text"
 
     def rows(self, columns: Columns) -> str:
-        record = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in columns)
+        record = ", ".join(f"{self._field(name, kind)} AS {name}" for name, kind in columns.items())
         return f"(SELECT {record} FROM json_each(%(rows)s))"
+
+    def _field(self, name: str, kind: str) -> str:
+        """`->` keeps JSON as JSON, where json_extract would turn true into 1 and unquote a string."""
+        return f"NULLIF(value -> '$.{name}', 'null')" if kind == "json" else f"json_extract(value, '$.{name}')"
 
     def after(self, seconds: str) -> str:
         return f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', %(now)s, ({seconds}) || ' seconds')"

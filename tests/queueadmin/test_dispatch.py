@@ -1,0 +1,225 @@
+"""The dispatcher's steps: publish what is missing, rescue what is orphaned, and convict nobody by mistake."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import dramatiq
+import pytest
+import redis
+from django.utils import timezone
+
+from queueadmin import lifecycle, minutes, presence
+from queueadmin.broker import LedgerRedisBroker
+from queueadmin.dispatch import Timetable, lost_workers, sweep
+from queueadmin.jobs import order_key_now
+from queueadmin.models import Job, JobEvent, JobMinute, WorkerProcess
+from queueadmin.states import State
+from tests.queueadmin.factories import claimed, submitted
+from tests.servers import wait_until
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+ME = presence.identify(1)
+
+
+def register(worker_id: int, *, pid: int | None = None, host: str = "elsewhere", silent_for: float = 0.0) -> None:
+    """A worker that has beaten for the last time `silent_for` seconds ago."""
+    pid = pid or 1
+    me = presence.Identity(id=worker_id, name=f"w{worker_id}", host=host, pid=pid, pid_started=presence.started(pid) or "")
+    presence.register(me, queues=["q"], actors=["act"], threads=2)
+    WorkerProcess.objects.filter(pk=worker_id).update(beat_at=timezone.now() - timedelta(seconds=silent_for))
+
+
+@pytest.fixture
+def ended_process() -> Iterator[tuple[int, str]]:
+    """The pid and start time of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        started = presence.started(process.pid)
+        process.kill()
+    assert started is not None
+    yield process.pid, started
+
+
+def test_the_sweep_publishes_exactly_what_is_missing(broker: LedgerRedisBroker) -> None:
+    # Given pending jobs of two queues and priorities, some of them published
+    ids = [submitted(queue=queue, priority=priority) for queue in ("a", "b") for priority in (0, 5) for _ in range(5)]
+    everything = sorted(Job.objects.values_list("pk", flat=True))
+    sweep(broker.ready_sets, due_before=order_key_now() + 1)
+    broker.ready_sets.remove("a", ids[:3])
+    # When it sweeps
+    swept = sweep(broker.ready_sets, due_before=order_key_now() + 1)
+    # Then it put back the three, and every job is there once, in its band
+    assert (swept.pending, swept.republished) == (20, 3)
+    members = [
+        job for queue in ("a", "b") for band in ("high", "normal")
+        for job, _ in broker.ready_sets.members(queue, band, start=0, count=100)
+    ]  # fmt: skip
+    assert sorted(members) == everything
+    assert broker.ready_sets.depth("a") == {"high": 5, "normal": 5}
+
+
+def test_the_sweep_leaves_jobs_alone_that_are_just_being_published(broker: LedgerRedisBroker) -> None:
+    submitted()
+    assert sweep(broker.ready_sets).pending == 0
+
+
+def test_the_sweep_pages_through_jobs_of_one_instant(broker: LedgerRedisBroker) -> None:
+    for _ in range(30):
+        submitted(order_key=1000)
+    from queueadmin import lookup
+
+    first = lookup.pending_page("q", after=None, due_before=2000, limit=20)
+    rest = lookup.pending_page("q", after=(first[-1].order_key, first[-1].id), due_before=2000, limit=20)
+    assert len({job.id for job in first + rest}) == 30
+
+
+def test_a_silent_worker_is_lost_and_its_jobs_run_again() -> None:
+    register(5, silent_for=11)
+    claimed(submitted(), worker_id=5)
+    assert lost_workers(silent_seconds=10, judge_is_sound=True, me=ME) == [5]
+    assert lifecycle.rescue([5], worker_id=1, max_crashes=3) == 1
+    assert Job.objects.get().state == State.RETRYING
+
+
+def test_a_judge_that_was_away_itself_condemns_nobody() -> None:
+    register(5, silent_for=3600)
+    claimed(submitted(), worker_id=5)
+    assert lost_workers(silent_seconds=10, judge_is_sound=False, me=ME) == []
+
+
+def test_a_worker_that_beats_is_left_alone() -> None:
+    register(5, silent_for=5)
+    claimed(submitted(), worker_id=5)
+    assert lost_workers(silent_seconds=10, judge_is_sound=True, me=ME) == []
+
+
+def test_a_worker_of_this_host_whose_process_is_gone_is_lost_at_once(ended_process: tuple[int, str]) -> None:
+    pid, started = ended_process
+    identity = presence.Identity(id=6, name="w", host=ME.host, pid=pid, pid_started=started)
+    presence.register(identity, queues=[], actors=[], threads=1)
+    claimed(submitted(), worker_id=6)
+    assert lost_workers(silent_seconds=10, judge_is_sound=False, me=ME) == [6]
+
+
+def test_a_pid_that_was_given_to_another_process_does_not_pass_for_the_worker() -> None:
+    identity = presence.Identity(id=7, name="w", host=ME.host, pid=os.getpid(), pid_started="1")
+    presence.register(identity, queues=[], actors=[], threads=1)
+    claimed(submitted(), worker_id=7)
+    assert lost_workers(silent_seconds=10, judge_is_sound=False, me=ME) == [7]
+
+
+def test_claims_of_a_worker_without_a_row_are_rescued() -> None:
+    claimed(submitted(), worker_id=99)
+    assert lost_workers(silent_seconds=10, judge_is_sound=False, me=ME) == [99]
+
+
+def test_a_buried_worker_learns_of_it_at_its_next_beat() -> None:
+    register(5, silent_for=11)
+    assert presence.bury(5, silent_for=10)
+    assert not presence.beat(5, busy=0, unwritten=0)
+
+
+def test_a_worker_that_beats_in_the_last_moment_is_not_buried() -> None:
+    register(5, silent_for=11)
+    assert presence.beat(5, busy=0, unwritten=0)
+    assert not presence.bury(5, silent_for=10)
+
+
+def test_one_leads_and_another_follows_when_the_lease_ends() -> None:
+    assert presence.acquire("lead", holder=1, seconds=60)
+    assert not presence.acquire("lead", holder=2, seconds=60)
+    assert presence.acquire("lead", holder=1, seconds=60)
+    presence.give_up("lead", holder=1)
+    wait_until(lambda: presence.acquire("lead", holder=2, seconds=60), seconds=2, what="the lease")
+
+
+def test_a_period_is_granted_once() -> None:
+    assert presence.acquire_when_free("periodic:x", seconds=60)
+    assert not presence.acquire_when_free("periodic:x", seconds=60)
+
+
+def test_a_timetable_answers_once_per_period() -> None:
+    now = [0.0]
+    table = Timetable(lambda: now[0])
+    assert table.due("a", 5)
+    assert not table.due("a", 5)
+    now[0] = 5.0
+    assert table.due("a", 5)
+
+
+def test_folding_keeps_every_total() -> None:
+    # Given minutes counted by several processes: some just now, some an hour ago, some three days ago
+    now = timezone.now().replace(second=0, microsecond=0)
+    for age in (timedelta(), timedelta(hours=1), timedelta(days=3), timedelta(days=3, minutes=7)):
+        for source in (11, 12, 13):
+            JobMinute.objects.create(
+                minute=now - age, source_id=source, queue="q", actor="act", partition_key="t", completed=2, failed=1,
+                wait_ms=10,
+            )  # fmt: skip
+    # When they are folded, twice
+    minutes.fold()
+    minutes.fold()
+    # Then there are fewer rows and the same totals
+    rows = list(JobMinute.objects.all())
+    assert len(rows) <= 6
+    assert sum(row.completed for row in rows) == 24
+    assert sum(row.failed for row in rows) == 12
+    assert sum(row.wait_ms for row in rows) == 120
+
+
+def test_a_periodic_actor_is_sent_once_per_period(broker: LedgerRedisBroker, run_worker: Callable[..., object]) -> None:
+    ran: list[int] = []
+    dramatiq.actor(lambda: ran.append(1), actor_name="tick", queue_name="q", broker=broker, every_seconds=3600)
+    run_worker()
+    wait_until(lambda: ran, seconds=10, what="the periodic job")
+    assert Job.objects.filter(actor="tick").count() == 1
+
+
+def test_a_worker_gives_back_a_claim_that_it_never_heard_of(
+    broker: LedgerRedisBroker, run_worker: Callable[..., object], valkey: redis.Redis
+) -> None:
+    # Given a running worker, and a claim in its name whose reply was lost
+    done: list[int] = []
+    dramatiq.actor(lambda: done.append(1), actor_name="act", queue_name="q", broker=broker)
+    run_worker()
+    assert broker.runtime is not None
+    job = claimed(submitted(), worker_id=broker.runtime.identity.id)
+    # Then it is released and runs
+    wait_until(lambda: done, seconds=10, what="the job")
+    edges = [event.edge for event in JobEvent.objects.filter(job_id=job.id).order_by("id")]
+    assert edges[:4] == ["submit", "claim", "release", "claim"]
+    assert uuid.UUID(str(job.id))
+
+
+def test_a_suspect_runs_alone(broker: LedgerRedisBroker, run_worker: Callable[..., object]) -> None:
+    # Given a job that crashed a worker before, among others
+    import threading
+    import time
+
+    running: set[str] = set()
+    together: list[frozenset[str]] = []
+    lock = threading.Lock()
+
+    def work(name: str) -> None:
+        with lock:
+            running.add(name)
+            together.append(frozenset(running))
+        time.sleep(0.05)
+        with lock:
+            running.discard(name)
+
+    actor = dramatiq.actor(work, actor_name="work", queue_name="q", broker=broker)
+    suspect = actor.send("suspect")
+    Job.objects.filter(pk=suspect.message_id).update(crashes=1)
+    for number in range(12):
+        actor.send(f"n{number}")
+    # When four threads work
+    run_worker(threads=4)
+    wait_until(lambda: Job.objects.filter(state=State.COMPLETED).count() == 13, seconds=15, what="all jobs")
+    # Then nothing ran beside the suspect
+    assert [group for group in together if "suspect" in group] == [frozenset({"suspect"})]
+    assert any(len(group) > 1 for group in together)

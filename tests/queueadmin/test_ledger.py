@@ -1,0 +1,164 @@
+"""The writer: what it is handed is committed, once, whatever the database does meanwhile."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from django.db import connection, transaction
+
+from queueadmin import lifecycle
+from queueadmin.hand import Hand
+from queueadmin.jobs import ClaimedJob, Ready
+from queueadmin.ledger import Claimer, Writer
+from queueadmin.models import Job, JobEvent
+from queueadmin.states import State
+from tests.queueadmin.factories import WORKER, claimed, state_of, submitted
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+
+class Published:
+    """Stands where the publisher stands, at the edge to Redis."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Ready] = []
+
+    def publish(self, jobs: Sequence[Ready]) -> bool:
+        self.jobs += jobs
+        return True
+
+
+@pytest.fixture
+def published() -> Published:
+    return Published()
+
+
+@pytest.fixture
+def start_writer(published: Published) -> Iterator[Callable[..., Writer]]:
+    started: list[Writer] = []
+
+    def start(max_unwritten: int = 256) -> Writer:
+        writer = Writer(worker_id=WORKER, publisher=published, max_unwritten=max_unwritten)  # type: ignore[arg-type]  # the edge to Redis
+        started.append(writer)
+        writer.start()
+        return writer
+
+    yield start
+    for writer in started:
+        writer.flush(10)
+        writer.stop()
+        writer.join(5)
+
+
+def some(count: int) -> list[ClaimedJob]:
+    return [claimed(submitted()) for _ in range(count)]
+
+
+def test_outcomes_are_committed_and_released_jobs_published(start_writer: Callable[..., Writer], published: Published) -> None:
+    done, back = some(2)
+    writer = start_writer()
+    writer.put(lifecycle.complete(done, result={"n": 1}))
+    writer.put(lifecycle.release(back, reason="test"))
+    assert writer.flush(5)
+    assert (state_of(done.id), state_of(back.id)) == (State.COMPLETED, State.PENDING)
+    wait = time.monotonic() + 2
+    while not published.jobs and time.monotonic() < wait:
+        time.sleep(0.01)
+    assert [job.id for job in published.jobs] == [back.id]
+    assert (writer.tokens(), writer.lag()) == (set(), 0.0)
+
+
+def test_one_bad_row_fails_alone_and_never_its_batch(start_writer: Callable[..., Writer]) -> None:
+    # Given a batch with one outcome that the database refuses (an error code longer than its column)
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite does not enforce lengths: it refuses no such row")
+    jobs = some(40)
+    writer = start_writer()
+    outcomes = [lifecycle.complete(job) for job in jobs]
+    outcomes[17] = lifecycle.fail(jobs[17], code="x" * 100, message="too long")
+    # When all are handed over while the writer is kept from starting with the first
+    for outcome in outcomes:
+        writer.put(outcome)
+    assert writer.flush(10)
+    # Then the one is recorded as unrecordable and the others as they were
+    assert Job.objects.get(pk=jobs[17].id).error_code == "unrecordable"
+    assert Job.objects.filter(state=State.COMPLETED).count() == 39
+
+
+def test_outcomes_outlive_a_lock_held_for_a_while(start_writer: Callable[..., Writer]) -> None:
+    # Given someone who holds the job's row
+    (job,) = some(1)
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                Job.objects.select_for_update().filter(pk=job.id).first()
+                held.set()
+                let_go.wait(5)
+        finally:
+            connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(5)
+    # When an outcome for it is handed over
+    writer = start_writer()
+    writer.put(lifecycle.complete(job))
+    waited = writer.flush(0.5)
+    let_go.set()
+    holder.join()
+    # Then it waits, and is committed afterwards
+    assert not waited
+    assert writer.flush(5)
+    assert state_of(job.id) == State.COMPLETED
+
+
+def test_a_slow_database_slows_the_workers_down(start_writer: Callable[..., Writer]) -> None:
+    # Given a writer that may hold two outcomes, and a database that does not let it write
+    jobs = some(3)
+    writer = start_writer(max_unwritten=2)
+    blocked = threading.Event()
+
+    def hand_over() -> None:
+        for job in jobs:
+            writer.put(lifecycle.complete(job))
+        blocked.set()
+
+    with transaction.atomic():
+        list(Job.objects.select_for_update().filter(pk__in=[job.id for job in jobs]))
+        thread = threading.Thread(target=hand_over)
+        thread.start()
+        # Then the third has to wait
+        assert not blocked.wait(0.7)
+    # Until the database lets go
+    assert blocked.wait(5)
+    thread.join()
+    assert writer.flush(5)
+    assert Job.objects.filter(state=State.COMPLETED).count() == 3
+
+
+def test_a_claim_whose_reply_was_lost_is_cleared_up_without_a_second_attempt() -> None:
+    # Given a claimer whose claim is committed, but which did not hear of it
+    hand = Hand(threads=4)
+    claimer = Claimer(hand, worker_id=WORKER)
+    first, second = submitted(), submitted()
+
+    class LostReply(Exception):
+        pass
+
+    def actors() -> Iterator[str]:
+        yield "act"
+
+    taken = claimer.claim([first], actors())
+    claimer._unclear = [lifecycle.Claim(id=held.job.id, token=held.job.token) for held in taken] + [
+        lifecycle.Claim(id=second, token=uuid.uuid4())
+    ]
+    # When it clears up
+    again = claimer.clear_up(["act"])
+    # Then both jobs are in hand, each claimed once
+    assert {held.job.id for held in again} == {first, second}
+    assert not claimer.has_unclear
+    assert JobEvent.objects.filter(edge="claim").count() == 2
