@@ -1,0 +1,84 @@
+"""What the API answers, as plain dictionaries. `serializers` describes the same shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from documents.selectors import QueueStats, TaskView
+from queueadmin.models import Job, JobProgress
+from queueadmin.states import State
+
+_WAITS = (State.RETRYING, State.SCHEDULED)
+_SUMMARY = ("characters", "pages", "content_type", "engine", "sha256")
+_RETRYABLE = {State.RETRYING: True, State.DEAD_LETTER: True, State.FAILED: False}
+"""Whether the same document may succeed later, for the states that have an error to tell."""
+
+
+def status_url(task_id: UUID) -> str:
+    """The path of a task's status. Written out instead of reversed: it is part of the API, and hot."""
+    return f"/api/documents/task/{task_id}/status"
+
+
+def result_url(task_id: UUID) -> str:
+    return f"/api/documents/task/{task_id}/result"
+
+
+def accepted(task_id: UUID) -> dict[str, Any]:
+    return {"task_id": str(task_id), "status": "queued", "status_url": status_url(task_id)}
+
+
+def status(view: TaskView) -> dict[str, Any]:
+    task, job = view.task, view.job
+    return {
+        "task_id": str(job.id),
+        "status": job.state,
+        "document_id": task.document_id,
+        "user_id": task.user_id,
+        "file_name": task.file_name,
+        "priority": task.priority,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "stage": view.progress.stage if view.progress else None,
+        "progress": 1.0 if job.state == State.COMPLETED else _fraction(view.progress),
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "next_attempt_at": job.run_at if job.state in _WAITS else None,
+        "error": _error(job),
+        "result": _result(job),
+    }
+
+
+def _fraction(progress: JobProgress | None) -> float | None:
+    if progress is None or progress.done is None or not progress.total:
+        return None
+    return round(min(1.0, max(0.0, progress.done / progress.total)), 4)
+
+
+def _error(job: Job) -> dict[str, Any] | None:
+    if job.state not in _RETRYABLE:
+        return None
+    return {"code": job.error_code, "message": job.error_message, "retryable": _RETRYABLE[State(job.state)]}
+
+
+def _result(job: Job) -> dict[str, Any] | None:
+    if job.state != State.COMPLETED or not isinstance(job.result, dict):
+        return None
+    return {name: job.result.get(name) for name in _SUMMARY} | {"result_url": result_url(job.id)}
+
+
+def stats(found: QueueStats) -> dict[str, Any]:
+    counts = found.counts
+    return {
+        "pending_tasks": counts[State.PENDING],
+        "processing_tasks": counts[State.PROCESSING],
+        "total_completed": found.total_completed,
+        "total_failed": found.total_failed,
+        "dead_letter_tasks": counts[State.DEAD_LETTER],
+        "retrying_tasks": counts[State.RETRYING],
+        "scheduled_tasks": counts[State.SCHEDULED],
+        "cancelled_tasks": counts[State.CANCELLED],
+        "oldest_pending_seconds": found.oldest_pending_seconds,
+        "queues": found.queues,
+    }

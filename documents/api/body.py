@@ -1,0 +1,78 @@
+"""Reading request bodies: JSON in UTF-8, bounded, and nothing that a database could not store."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from django.conf import settings
+from rest_framework.parsers import BaseParser
+
+from documents.api.problem import Problem
+
+_MAX_INTEGER = 2**63 - 1
+
+
+class StrictJSONParser(BaseParser):
+    """JSON as RFC 8259 has it. Django REST framework's parser reads without limit and fails on deep nesting."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Raises Problem: body_too_large, malformed_body."""
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise Problem("body_too_large", f"The body is larger than {limit:,} bytes.")
+        try:
+            return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        except UnicodeDecodeError:
+            raise Problem("malformed_body", "The body is not UTF-8.") from None
+        except RecursionError:
+            raise Problem("malformed_body", "The body is nested too deeply.") from None
+        except json.JSONDecodeError as error:
+            where = f"line {error.lineno}, column {error.colno}"
+            raise Problem("malformed_body", f"The body is not JSON: {error.msg} at {where}.") from None
+        except ValueError:  # Python refuses integers of more than 4,300 digits
+            raise Problem("malformed_body", "The body holds a number that is out of range.") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Problem("malformed_body", f"The body holds {name}, which JSON does not have.")
+
+
+def unstorable(value: Any, *, max_depth: int) -> str:
+    """Why a JSON value cannot be kept on both databases and read by every client, or an empty string.
+
+    Walks without recursion, so that no input can exhaust the stack.
+    """
+    waiting = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if isinstance(item, (dict, list)) and depth > max_depth:
+            return f"It is nested more than {max_depth} levels deep."
+        if isinstance(item, dict):
+            waiting.extend((key, depth) for key in item)
+            waiting.extend((child, depth + 1) for child in item.values())
+        elif isinstance(item, list):
+            waiting.extend((child, depth + 1) for child in item)
+        elif reason := _unstorable_scalar(item):
+            return reason
+    return ""
+
+
+def _unstorable_scalar(item: Any) -> str:
+    if isinstance(item, str):
+        if "\x00" in item:
+            return "It holds a NUL character."
+        if any("\ud800" <= character <= "\udfff" for character in item):
+            return "It holds half of a surrogate pair."
+    elif isinstance(item, float) and not math.isfinite(item):
+        return "It holds a number that is out of range."
+    elif isinstance(item, int) and abs(item) > _MAX_INTEGER:
+        return "It holds an integer beyond 64 bits."
+    return ""

@@ -1,0 +1,127 @@
+"""Every kind of problem that the API reports. Codes and their URIs are stable: clients branch on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemType:
+    """One kind of problem (RFC 9457). `title` never changes for a code; `advice` says what a client does next."""
+
+    code: str
+    status: int
+    title: str
+    advice: str
+
+    @property
+    def uri(self) -> str:
+        """Where this service describes it; a path, because a deployment has many names."""
+        return f"/problems/{self.code}"
+
+
+def _type(status: int, code: str, title: str, advice: str) -> ProblemType:
+    return ProblemType(status=status, code=code, title=title, advice=advice)
+
+
+CATALOGUE = (
+    _type(
+        400,
+        "malformed_body",
+        "The request body is not usable JSON",
+        "Send one JSON object in UTF-8 (RFC 8259): no NaN or Infinity, nested reasonably.",
+    ),
+    _type(
+        400,
+        "invalid_request",
+        "The request has invalid fields",
+        "Correct the fields that `errors` names. Nothing was stored.",
+    ),
+    _type(
+        401,
+        "unauthenticated",
+        "A valid API key is needed",
+        "Send the header `Authorization: Bearer <key>`. Make keys with `manage.py api_key create`.",
+    ),
+    _type(
+        403,
+        "missing_scope",
+        "The API key lacks a scope",
+        "Use a key that has one of the scopes that `detail` names.",
+    ),
+    _type(
+        403,
+        "key_not_allowed",
+        "The document lies outside the tenant's part of the store",
+        "Submit keys below your tenant's prefix only. Whether the document exists was not looked up.",
+    ),
+    _type(403, "forbidden", "This is not allowed", "Ask whoever runs this service."),
+    _type(404, "not_found", "There is nothing at this path", "The paths are listed in `/api/docs/`."),
+    _type(
+        404,
+        "task_not_found",
+        "There is no such task",
+        "Check the id. Another tenant's task and a task whose audit row has been removed are unknown, too.",
+    ),
+    _type(405, "method_not_allowed", "The path does not take this method", "Use a method that `Allow` names."),
+    _type(
+        406,
+        "not_acceptable",
+        "None of the accepted media types is available",
+        "Accept `text/plain` or `application/json`.",
+    ),
+    _type(
+        409,
+        "not_finished",
+        "The task is not finished",
+        "Ask again later, after `Retry-After` seconds; `state` says where the task stands.",
+    ),
+    _type(
+        409,
+        "no_result",
+        "The task ended without a result",
+        "Read the task's status for the reason; a retry may help. `state` says how the task ended.",
+    ),
+    _type(
+        409,
+        "invalid_transition",
+        "The task's state does not allow this",
+        "`state` says where the task stands. Failed, dead_letter and cancelled tasks can be retried.",
+    ),
+    _type(
+        410,
+        "result_expired",
+        "The result has been removed",
+        "Results are kept for a limited time after a task's end. Submit the document again.",
+    ),
+    _type(
+        413, "body_too_large", "The request body is too large", "Send a reference to the document, not the document."
+    ),
+    _type(
+        415,
+        "unsupported_media_type",
+        "The request body has the wrong type",
+        "Send JSON with the header `Content-Type: application/json`.",
+    ),
+    _type(429, "rate_limited", "Too many requests", "Wait for as many seconds as `Retry-After` says."),
+    _type(
+        500,
+        "internal_error",
+        "The service failed",
+        "Repeat the request later. If it happens again, report `id`: the log has the reason under it.",
+    ),
+    _type(
+        503,
+        "queue_full",
+        "The queue is full",
+        "Nothing was stored. Submit again after as many seconds as `Retry-After` says.",
+    ),
+    _type(
+        503,
+        "unavailable",
+        "The service cannot answer now",
+        "Its database or its storage does not answer. Repeat after as many seconds as `Retry-After` says.",
+    ),
+)
+
+BY_CODE = {problem.code: problem for problem in CATALOGUE}

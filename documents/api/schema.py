@@ -1,0 +1,56 @@
+"""Parts of the OpenAPI document that several endpoints share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+
+from documents.api.catalogue import CATALOGUE
+from documents.api.problem import CONTENT_TYPE
+from documents.api.serializers import ProblemDocument
+
+LOCATION = OpenApiParameter(
+    "Location", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[202], description="Path of the task's status."
+)
+
+PROCESS_EXAMPLE = OpenApiExample(
+    "A document in the bucket",
+    request_only=True,
+    value={
+        "document_id": "doc-1",
+        "user_id": "user-1",
+        "file_name": "report.pdf",
+        "r2_key": "reports/report.pdf",
+        "content_type": "application/pdf",
+        "callback_url": "https://example.org/hooks/documents",
+    },
+)
+
+
+def problems(*statuses: int) -> dict[Any, Any]:
+    """The responses of an endpoint that may answer these statuses, each with the codes that share it."""
+    return {
+        (status, CONTENT_TYPE): OpenApiResponse(ProblemDocument, description=_description(status))
+        for status in statuses
+    }
+
+
+def _description(status: int) -> str:
+    return "; ".join(f"{kind.title} (`{kind.code}`)" for kind in CATALOGUE if kind.status == status)
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself when declared
+    """The keys in the OpenAPI document."""
+
+    target_class = "documents.api.auth.ApiKeyAuthentication"
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key, as `manage.py api_key create NAME --scopes submit,read` prints it.",
+        }

@@ -1,0 +1,272 @@
+"""The shapes of requests and answers. Requests are checked here for shape and size; meaning is the services' affair.
+
+The answers' serializers describe them for the OpenAPI document; `bodies` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from documents.api.body import unstorable
+from queueadmin.states import State
+
+MAX_METADATA_BYTES = 16 * 1024
+MAX_METADATA_DEPTH = 16
+MAX_PRIORITY = 9
+MAX_FILE_SIZE = 2**63 - 1
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_MAX_PORT = 65_535
+
+
+class PlainText(serializers.CharField):
+    """One line of text, kept exactly as it came. Numbers are not turned into text."""
+
+    default_error_messages = {
+        "invalid": "This must be a string.",
+        "control": "Control characters and halves of surrogate pairs are not allowed.",
+    }
+
+    def __init__(self, *, max_length: int, **kwargs: Any) -> None:
+        super().__init__(max_length=max_length, trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if _CONTROL.search(data):
+            self.fail("control")
+        if not self.allow_blank and not data.strip():
+            self.fail("blank")
+        return data
+
+
+@extend_schema_field(
+    {"oneOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "integer"}]}, component_name="Identifier"
+)
+class Identifier(PlainText):
+    """An id of the client's own. Many clients number their users, so integers are taken and kept as text."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if isinstance(data, int) and not isinstance(data, bool):
+            data = str(data)
+        return super().run_validation(data)
+
+
+class DocumentKey(serializers.CharField):
+    """A key of the document store. What it may look like is decided by `documents.storage.normalise_key`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=1024, trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
+class StrictInteger(serializers.IntegerField):
+    """A JSON integer; neither text nor true."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, (int, float)) or data != data // 1:
+            self.fail("invalid")
+        return int(data)
+
+
+class CallbackURL(PlainText):
+    """Where to send the webhook: http or https, without a user. Its address is checked at every delivery."""
+
+    default_error_messages = {"url": "This must be an http:// or https:// URL with a host and without a user name."}
+
+    def to_internal_value(self, data: Any) -> str:
+        url = super().to_internal_value(data)
+        if url and not _is_callback_url(url):
+            self.fail("url")
+        return url
+
+
+def _is_callback_url(url: str) -> bool:
+    """Whether both the standard library and the client that will use it understand the URL, and alike."""
+    if " " in url or "\\" in url:
+        return False
+    try:
+        parts, parsed = urlsplit(url), httpx.URL(url)
+        port = parts.port
+    except (ValueError, UnicodeError, httpx.InvalidURL):
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and bool(parsed.host)
+        and "@" not in parts.netloc
+        and (port is None or 0 < port <= _MAX_PORT)
+    )
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}}, component_name="Metadata")
+class Metadata(serializers.Field[dict[str, Any], Any, Any, Any]):
+    """A JSON object of the client's own, kept with the task."""
+
+    default_error_messages = {
+        "invalid": "This must be a JSON object.",
+        "unstorable": "{reason}",
+        "too_large": f"This is larger than {MAX_METADATA_BYTES:,} bytes of JSON.",
+    }
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("invalid")
+        if reason := unstorable(data, max_depth=MAX_METADATA_DEPTH):
+            self.fail("unstorable", reason=reason)
+        if len(json.dumps(data, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
+            self.fail("too_large")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class Submission(serializers.Serializer[Any]):
+    """One document to ingest. Unknown fields are ignored."""
+
+    document_id = Identifier(max_length=255, help_text="The document's id on your side; repeated in every answer.")
+    user_id = Identifier(max_length=255, help_text="Whose document it is on your side; repeated in every answer.")
+    file_name = PlainText(max_length=255, help_text="The document's name; its extension helps to tell its type.")
+    r2_key = DocumentKey(help_text="The document's key in the bucket, or its path below the document directory.")
+    content_type = PlainText(max_length=255, help_text="The declared media type. The bytes have the last word.")
+    file_size = StrictInteger(
+        min_value=0, max_value=MAX_FILE_SIZE, required=False, allow_null=True, help_text="Size in bytes, if known."
+    )
+    callback_url = CallbackURL(
+        max_length=2048, required=False, allow_null=True, allow_blank=True, help_text="Where to announce the end."
+    )
+    priority = StrictInteger(
+        min_value=0, max_value=MAX_PRIORITY, required=False, allow_null=True, help_text="From 3 on, to the front."
+    )
+    metadata = Metadata(required=False, allow_null=True, help_text="Kept with the task; at most 16 KiB.")
+
+
+@extend_schema_field({"type": "string", "enum": [str(state) for state in State]}, component_name="State")
+class StateName(serializers.CharField):
+    """A task's state, as docs/state_machine.md explains them."""
+
+
+@extend_schema_field({"type": "string", "enum": ["queued"]}, component_name="Queued")
+class Queued(serializers.CharField):
+    """Accepted; from here on the status endpoint tells."""
+
+
+class AcceptedTask(serializers.Serializer[Any]):
+    """A task that is stored and will run."""
+
+    task_id = serializers.UUIDField()
+    status = Queued()
+    status_url = serializers.CharField(help_text="Path of the task's status on this host.")
+
+
+class TaskError(serializers.Serializer[Any]):
+    """Why the last attempt failed."""
+
+    code = serializers.CharField(help_text="Stable and machine-readable: unsupported_type, damaged, encrypted, …")
+    message = serializers.CharField(allow_blank=True)
+    retryable = serializers.BooleanField(help_text="Whether the same document may succeed later.")
+
+
+class ResultSummary(serializers.Serializer[Any]):
+    """What was extracted, and where to read it."""
+
+    characters = serializers.IntegerField(allow_null=True)
+    pages = serializers.IntegerField(allow_null=True)
+    content_type = serializers.CharField(allow_null=True, help_text="The type that the bytes showed.")
+    engine = serializers.CharField(allow_null=True)
+    sha256 = serializers.CharField(allow_null=True, help_text="Of the document.")
+    result_url = serializers.CharField()
+
+
+class TaskStatus(serializers.Serializer[Any]):
+    """Where a task stands."""
+
+    task_id = serializers.UUIDField()
+    status = StateName()
+    document_id = serializers.CharField()
+    user_id = serializers.CharField()
+    file_name = serializers.CharField()
+    priority = serializers.IntegerField()
+    attempt = serializers.IntegerField(help_text="Attempts begun so far, over all runs.")
+    max_attempts = serializers.IntegerField(help_text="Attempts that a run may fail before it is a dead letter.")
+    stage = serializers.CharField(allow_null=True, help_text="What the running attempt does now.")
+    progress = serializers.FloatField(allow_null=True, min_value=0, max_value=1, help_text="Of the stage.")
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    next_attempt_at = serializers.DateTimeField(allow_null=True)
+    error = TaskError(allow_null=True)
+    result = ResultSummary(allow_null=True)
+
+
+class ResultPage(serializers.Serializer[Any]):
+    """One page, sheet or slide."""
+
+    number = serializers.IntegerField()
+    text = serializers.CharField(allow_blank=True)
+    label = serializers.CharField(  # type: ignore[assignment]  # a field of that name, not the serializer's label
+        allow_blank=True, required=False
+    )
+
+
+class TaskResult(serializers.Serializer[Any]):
+    """The extracted text, whole and by page, and what is known of the document."""
+
+    text = serializers.CharField(allow_blank=True)
+    pages = ResultPage(many=True)
+    metadata = serializers.DictField()
+
+
+class StateCounts(serializers.Serializer[Any]):
+    """Current tasks by state."""
+
+    pending = serializers.IntegerField()
+    scheduled = serializers.IntegerField()
+    retrying = serializers.IntegerField()
+    processing = serializers.IntegerField()
+    completed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    dead_letter = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+
+
+class QueueStatistics(serializers.Serializer[Any]):
+    """Ingestion tasks of the key's tenant; of all tenants for the scope operate."""
+
+    pending_tasks = serializers.IntegerField()
+    processing_tasks = serializers.IntegerField()
+    total_completed = serializers.IntegerField(help_text="Ever; survives the clean-up.")
+    total_failed = serializers.IntegerField(help_text="Ever, without dead letters; survives the clean-up.")
+    dead_letter_tasks = serializers.IntegerField()
+    retrying_tasks = serializers.IntegerField()
+    scheduled_tasks = serializers.IntegerField()
+    cancelled_tasks = serializers.IntegerField()
+    oldest_pending_seconds = serializers.FloatField(allow_null=True)
+    queues = serializers.DictField(child=StateCounts(), help_text="Queue name -> current tasks by state.")
+
+
+class ProblemDocument(serializers.Serializer[Any]):
+    """An error (RFC 9457)."""
+
+    type = serializers.CharField(help_text="Path of this kind of problem's description; stable.")
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    instance = serializers.CharField()
+    code = serializers.CharField(help_text="The last segment of type.")
+    errors = serializers.DictField(  # type: ignore[assignment]  # a field of that name, not the serializer's errors
+        child=serializers.ListField(child=serializers.CharField()), required=False, help_text="Field -> sentences."
+    )
+    state = StateName(required=False, help_text="Where the task stands.")
+    id = serializers.CharField(required=False, help_text="Under which an unexpected failure was logged.")

@@ -1,0 +1,26 @@
+"""The API's paths, below /api/documents/. Each works with a trailing slash, too; without is the documented form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import URLPattern, path, re_path
+
+from documents.api import views
+
+
+def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:
+    return [
+        path(route, view.as_view(), name=name),
+        path(route + "/", view.as_view(schema=None)),  # left out of the OpenAPI document
+    ]
+
+
+urlpatterns = [
+    *_endpoint("process", views.Process, "process"),
+    *_endpoint("queue/stats", views.Stats, "queue-stats"),
+    *_endpoint("task/<str:task_id>/status", views.Status, "task-status"),
+    *_endpoint("task/<str:task_id>/result", views.Result, "task-result"),
+    *_endpoint("task/<str:task_id>/retry", views.Retry, "task-retry"),
+    re_path("", views.Nothing.as_view()),
+]
