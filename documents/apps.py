@@ -10,7 +10,4 @@ class DocumentsConfig(AppConfig):
 
     def ready(self) -> None:
         # Whoever submits needs the actors, not only the worker: a message is checked against them.
-        from importlib.util import find_spec
-
-        if find_spec("documents.retention"):  # TEMPORARY, until the retention module lands
-            from documents import tasks  # noqa: F401  (registers the actors with the broker)
+        from documents import tasks  # noqa: F401  (registers the actors with the broker)

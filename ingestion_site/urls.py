@@ -1,7 +1,5 @@
 """Every public path of the service."""
 
-from importlib.util import find_spec
-
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import include, path
@@ -24,12 +22,11 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("api/documents/", include("documents.api.urls")),
+    path("problems/", include("documents.api.problem_pages")),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
 ]
-# TEMPORARY condition, until the documents API lands.
-if find_spec("documents.api") and find_spec("documents.api.urls"):
-    urlpatterns.append(path("api/documents/", include("documents.api.urls")))
 
 handler400 = "ingestion_site.errors.bad_request"
 handler403 = "ingestion_site.errors.permission_denied"
