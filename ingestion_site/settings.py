@@ -178,11 +178,6 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "documents.api.problem.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
-# TEMPORARY, until the documents API lands.
-if not (BASE_DIR / "documents" / "api" / "urls.py").exists():
-    REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"] = []
-    REST_FRAMEWORK["EXCEPTION_HANDLER"] = "rest_framework.views.exception_handler"
-
 SPECTACULAR_SETTINGS = {
     "TITLE": "Document ingestion",
     "DESCRIPTION": "Submit documents that lie in object storage; read their text, pages and metadata.",

@@ -15,6 +15,7 @@ from django.conf import settings
 from ingestion_site import embedded_state
 from ingestion_site.embedded.supervisor import Service, Supervisor
 from ingestion_site.embedded.valkey import EmbeddedValkey
+from queueadmin import selectors
 
 START_SECONDS = 60.0
 """Longest wait for a server's first answer; on a small machine Python alone takes seconds."""
@@ -66,7 +67,11 @@ class Stack:
         self._wait(supervisor, "web", self._web_is_ready)
 
     def start_workers(self, supervisor: Supervisor, redis_url: str) -> None:
-        """Start one Dramatiq master per process: a master takes all its processes down when one dies."""
+        """Start one Dramatiq master per process, and wait for their first heartbeats.
+
+        One process each, because a master takes all its processes down when one dies.
+        """
+        earlier = {worker.id for worker in selectors.workers(include_ended=True)}
         for number in range(1, self.processes + 1):
             command = [
                 sys.executable, str(settings.BASE_DIR / "manage.py"), "rundramatiq",
@@ -74,6 +79,7 @@ class Stack:
             ]  # fmt: skip
             name = f"worker {number}"
             supervisor.start(self._service(name, command, self._environment(redis_url), DRAIN_SECONDS))
+        self._wait(supervisor, "worker 1", lambda: self.processes <= len({w.id for w in selectors.workers()} - earlier))
 
     def _environment(self, redis_url: str) -> Mapping[str, str]:
         return {
@@ -92,13 +98,16 @@ class Stack:
             command=command,
             environment=environment,
             directory=settings.BASE_DIR,
-            log=self.data_dir / "logs" / f"{name.replace(' ', '-')}.log",
+            log=self._log(name),
             stop_seconds=stop_seconds,
         )
 
+    def _log(self, name: str) -> Path:
+        return self.data_dir / "logs" / f"{name.replace(' ', '-')}.log"
+
     def _wait(self, supervisor: Supervisor, name: str, answers: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        log = self.data_dir / "logs" / f"{name}.log"
+        log = self._log(name)
         while not answers():
             if supervisor.deaths(name) >= 3 or time.monotonic() > deadline:
                 raise CannotStart(f"{name} did not start. The end of its log, {log}:\n{_tail(log)}")
