@@ -31,9 +31,8 @@ def clean_text(text: str, limit: int = MAX_MESSAGE) -> str:
 
 def clean_json(value: Any) -> Any:
     """`value` with every string in it cleaned. Raises Unrecordable when it is not JSON or too large."""
-    cleaned = _clean(value)
-    _measure(cleaned)
-    return cleaned
+    _measure(value)
+    return _clean(value)
 
 
 def require_storable(value: Any) -> None:

@@ -7,10 +7,10 @@ from queueadmin import state_machine
 
 ROOT = Path(state_machine.__file__).resolve().parent.parent
 WRITES_STATE = re.compile(
-    r"""(?xs)
+    r"""(?xsm)
     \bSET\s(?:(?!\bWHERE\b|\bFROM\b).){0,300}?\bstate\s*=(?!=)   # SQL
     | \.update\([^)]*\bstate\s*=       # the ORM
-    | \.state\s*=(?!=)                 # an attribute
+    | ^[ ]*(?!self\.)[\w.\[\]]+\.state\s*=(?!=)    # an attribute
     | \bJob(\.objects\.create)?\([^)]*\bstate\s*=
     """
 )
