@@ -226,6 +226,10 @@ class TaskResult(serializers.Serializer[Any]):
     text = serializers.CharField(allow_blank=True)
     pages = ResultPage(many=True)
     metadata = serializers.DictField()
+    content_type = serializers.CharField()
+    engine = serializers.CharField()
+    characters = serializers.IntegerField()
+    warnings = serializers.ListField(child=serializers.CharField())
 
 
 class StateCounts(serializers.Serializer[Any]):
