@@ -50,11 +50,18 @@ def decode(data: bytes, *, declared: str = "") -> Decoded:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return Decoded(text=data.decode(encoding, "replace"), encoding=encoding)
-    for encoding in filter(None, ("" if _ISO_2022.search(data[:4096]) else "utf-8", known(declared), _wide(data))):
+    # UTF-16 without a mark is valid UTF-8 full of zero bytes, so it is looked for first.
+    utf8 = "" if _ISO_2022.search(data[:4096]) else "utf-8"
+    for encoding in filter(None, (_wide(data), utf8, known(declared))):
         try:
             return Decoded(text=data.decode(encoding), encoding=encoding)
         except UnicodeError:
             continue
+    # A few bad bytes do not refute a declaration; many do.
+    if named := known(declared):
+        text = data.decode(named, "replace")
+        if text.count("\ufffd") * 100 <= len(text):
+            return Decoded(text=text, encoding=named)
     encoding = guess(data)
     return Decoded(text=data.decode(encoding, "replace"), encoding=encoding, guessed=True)
 

@@ -128,7 +128,7 @@ def _parse(markup: str) -> etree._Element | None:
         root = etree.fromstring(markup.replace("\0", "").encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError:
         return None
-    gave_up = any("depth" in entry.message.lower() for entry in parser.error_log)
+    gave_up = any(entry.type == etree.ErrorTypes.ERR_RESOURCE_LIMIT for entry in parser.error_log)
     return None if gave_up else root
 
 

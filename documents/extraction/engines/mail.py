@@ -6,6 +6,7 @@ import email
 import email.header
 import email.message
 import email.utils
+import re
 
 from documents.extraction.base import Extraction, Identity, JsonValue, Page, Request, extraction
 from documents.extraction.charset import decode
@@ -31,7 +32,7 @@ class MailEngine:
         """Read headers and body; forwarded mails follow the text they were attached to."""
         if request.path.stat().st_size > 2 * request.output_bytes:
             raise TooLarge()
-        message = email.message_from_bytes(request.path.read_bytes().lstrip(b"\xef\xbb\xbf\r\n \t"))
+        message = email.message_from_bytes(_tidy(request.path.read_bytes()))
         if not message.keys():
             raise Damaged("The file has no mail headers.")
         attachments: list[JsonValue] = []
@@ -40,6 +41,13 @@ class MailEngine:
         metadata["attachments"] = attachments
         warnings = ("attachments_not_extracted",) if attachments else ()
         return extraction("mail", request, [Page(number=1, text=text)], metadata=metadata, warnings=warnings)
+
+
+def _tidy(data: bytes) -> bytes:
+    """Drop a byte order mark, and the spaces that RFC 5322 4.5 (obsolete syntax) allows before a header's colon."""
+    data = data.lstrip(b"\xef\xbb\xbf\r\n \t")
+    head, blank, body = data.partition(b"\r\n\r\n" if b"\r\n\r\n" in data else b"\n\n")
+    return re.sub(rb"(?m)^([A-Za-z][A-Za-z0-9-]*)[ \t]+:", rb"\1:", head) + blank + body
 
 
 def _header(message: email.message.Message, name: str) -> str:

@@ -71,7 +71,7 @@ def _read(document: pdfium.PdfDocument, count: int, request: Request) -> Extract
         if size > request.output_bytes:
             raise TooLarge()
         pictures += visible and not text.strip()
-        pages.append(Page(number=index + 1, text=text, label=document.get_page_label(index)))
+        pages.append(Page(number=index + 1, text=text, label=_label(document, index)))
         if (index + 1) % _REPORT_EVERY == 0 or index + 1 == count:
             request.report("extract", index + 1, count)
     if len(unreadable) == count:
@@ -97,6 +97,20 @@ def _page(document: pdfium.PdfDocument, index: int) -> tuple[str, bool]:
         page.close()
 
 
+def _label(document: pdfium.PdfDocument, index: int) -> str:
+    """Return the page's own number ("iv"); a label that is no valid text is none."""
+    try:
+        return str(document.get_page_label(index)).replace("\0", "")
+    except UnicodeDecodeError:
+        return ""
+
+
 def _metadata(document: pdfium.PdfDocument) -> dict[str, JsonValue]:
-    found = document.get_metadata_dict(skip_empty=True)
-    return {name: found[key].replace("\0", "") for key, name in _METADATA.items() if found.get(key)}
+    """Return what the document says of itself; entries that are no valid text are left out, the rest kept."""
+    found: dict[str, JsonValue] = {}
+    for key, name in _METADATA.items():
+        try:
+            found[name] = str(document.get_metadata_value(key)).replace("\0", "")
+        except UnicodeDecodeError:
+            continue
+    return found

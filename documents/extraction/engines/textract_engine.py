@@ -70,11 +70,14 @@ def _run(request: Request, options: dict[str, Any]) -> str:
     from textract import exceptions
 
     extension = request.identity.extension
+    # Its readers' libraries trust the file's name: openpyxl refuses a workbook that is not called .xlsx.
+    path = request.work_dir / f"document.{extension}"
+    path.symlink_to(request.path.absolute())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found: bytes = textract.process(
-                str(request.path),
+                str(path),
                 extension=_READ_AS.get(extension, extension),
                 output_encoding="utf-8",
                 **options,
@@ -89,6 +92,8 @@ def _run(request: Request, options: dict[str, Any]) -> str:
         if error.is_not_installed():
             raise _missing(error.executable) from error
         raise Damaged(evidence={"tool": error.executable, "exit_code": error.exit_code}) from error
+    finally:
+        path.unlink(missing_ok=True)
     return found.decode("utf-8", "replace")
 
 

@@ -1,0 +1,140 @@
+"""The order of engines, and which end is chosen when several went wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from documents.exceptions import DocumentError
+from documents.extraction.base import Extraction, Identity, Page, Request, extraction
+from documents.extraction.chain import run
+from documents.extraction.errors import (
+    ERRORS,
+    Damaged,
+    Encrypted,
+    ExtractionError,
+    MissingDependency,
+    OcrUnavailable,
+    UnsupportedType,
+    from_wire,
+)
+from documents.extraction.formats import CONTENT_TYPES
+from documents.extraction.registry import ENGINES
+
+
+class Scripted:
+    """An engine that gives what the test says: a text or an error."""
+
+    spawns = False
+
+    def __init__(self, name: str, outcome: str | Exception, *, pictures: int = 0) -> None:
+        self.name, self._outcome, self._pictures = name, outcome, pictures
+        self.runs = 0
+
+    def accepts(self, identity: Identity) -> bool:
+        return True
+
+    def extract(self, request: Request) -> Extraction:
+        self.runs += 1
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        pages = [Page(number=1, text=self._outcome)]
+        return extraction(self.name, request, pages, metadata={"pages_without_text": self._pictures or None})
+
+
+def request() -> Request:
+    return Request(
+        path=Path("x"), work_dir=Path(), max_pages=1, output_bytes=100, report=lambda *report: None,
+        identity=Identity(content_type="text/plain", extension="x"),
+    )  # fmt: skip
+
+
+def tried(outcome: Extraction | ExtractionError) -> list[tuple[str, str]]:
+    return [(one.engine, one.reason) for one in outcome.tried]
+
+
+def test_the_first_engine_that_gives_text_wins() -> None:
+    last = Scripted("c", "never reached")
+    found = run(request(), {"x": (Scripted("a", Damaged()), Scripted("b", "text"), last)})
+    assert (found.engine, found.text) == ("b", "text")
+    assert tried(found) == [("a", "damaged"), ("b", "")]
+    assert last.runs == 0
+
+
+def test_an_empty_result_makes_room_for_the_next_engine() -> None:
+    found = run(request(), {"x": (Scripted("a", " \n"), Scripted("b", "text"))})
+    assert tried(found) == [("a", "no_text_found"), ("b", "")]
+
+
+def test_a_document_without_text_is_completed_with_a_warning() -> None:
+    found = run(request(), {"x": (Scripted("a", ""), Scripted("b", Damaged()))})
+    assert found.engine == "a"
+    assert found.warnings == ("no_text_found",)
+
+
+def test_pictures_without_recognition_are_never_completed_with_nothing() -> None:
+    engines = (Scripted("a", "", pictures=3), Scripted("ocr", OcrUnavailable(package="tesseract-ocr")))
+    with pytest.raises(OcrUnavailable) as caught:
+        run(request(), {"x": engines})
+    assert tried(caught.value) == [("a", "no_text_found"), ("ocr", "ocr_unavailable")]
+
+
+def test_a_final_error_stops_the_chain() -> None:
+    last = Scripted("b", "text")
+    with pytest.raises(Encrypted) as caught:
+        run(request(), {"x": (Scripted("a", Encrypted()), last)})
+    assert last.runs == 0
+    assert tried(caught.value) == [("a", "encrypted")]
+
+
+def test_damage_says_more_than_a_missing_tool() -> None:
+    engines = (Scripted("a", MissingDependency(package="unrtf")), Scripted("b", Damaged()))
+    with pytest.raises(Damaged):
+        run(request(), {"x": engines})
+
+
+def test_engines_that_crashed_before_are_skipped() -> None:
+    first = Scripted("a", "text of a")
+    assert run(request(), {"x": (first, Scripted("b", "text"))}, skip=["a"]).engine == "b"
+    assert first.runs == 0
+
+
+def test_a_format_without_engine_is_unsupported() -> None:
+    with pytest.raises(UnsupportedType, match="x"):
+        run(request(), {})
+
+
+def test_every_engine_in_the_table_accepts_its_format() -> None:
+    for extension, engines in ENGINES.items():
+        identity = Identity(content_type=CONTENT_TYPES[extension], extension=extension)
+        assert engines
+        assert all(engine.accepts(identity) for engine in engines), extension
+
+
+@pytest.mark.parametrize("kind", ERRORS.values(), ids=lambda kind: kind.code)
+def test_every_error_crosses_the_pipe_as_itself(kind: type[ExtractionError]) -> None:
+    back = from_wire(kind(evidence={"signal": "SIGSEGV"}).to_wire())
+    assert type(back) is kind
+    assert str(back) == str(kind())
+    assert back.evidence["signal"] == "SIGSEGV"
+
+
+def all_errors() -> list[type[DocumentError]]:
+    found, todo = [], [DocumentError]
+    while todo:
+        kind = todo.pop()
+        found.append(kind)
+        todo += kind.__subclasses__()
+    return found
+
+
+def test_codes_are_unique_except_where_two_layers_mean_the_same_end() -> None:
+    codes = [kind.code for kind in all_errors() if kind.__module__.startswith("documents.")]
+    doubles = {code for code in codes if codes.count(code) > 1}
+    assert doubles == {"too_large", "cancelled"}
+
+
+def test_the_docstring_is_the_message() -> None:
+    assert str(Encrypted()) == "The document is protected by a password. Remove the protection and submit it again."
+    assert str(Encrypted("other")) == "other"

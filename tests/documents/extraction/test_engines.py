@@ -1,0 +1,393 @@
+"""Each engine on the samples and on small documents that hold one difficulty each."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from documents.extraction.base import Extraction
+from documents.extraction.errors import Damaged, ExtractionError, MissingDependency, TooLarge, TooManyPages
+from tests.documents.extraction.conftest import SAMPLES, ole, zipped
+
+Extract = Callable[..., Extraction]
+
+
+def sample(name: str) -> bytes:
+    return (SAMPLES / name).read_bytes()
+
+
+# -- pdf
+
+
+def test_a_pdf_is_read_page_by_page_with_its_metadata(extract: Extract) -> None:
+    found = extract(sample("two-pages.pdf"), "x.pdf")
+    assert found.engine == "pypdfium2"
+    assert [page.number for page in found.pages] == [1, 2]
+    assert found.pages[0].text.startswith("Contract of sale")
+    assert found.pages[1].text.startswith("Annex A")
+    assert found.text == "\n\n".join(page.text for page in found.pages)
+    assert found.metadata["title"] == "Contract of sale"
+    assert found.metadata["pages"] == 2
+
+
+def test_a_pdf_with_too_many_pages_is_refused(extract: Extract) -> None:
+    with pytest.raises(TooManyPages, match="2 pages; at most 1"):
+        extract(sample("two-pages.pdf"), "x.pdf", max_pages=1)
+
+
+def test_a_pdf_that_is_cut_off_is_damaged_in_every_engine(extract: Extract) -> None:
+    with pytest.raises(Damaged) as caught:
+        extract(sample("two-pages.pdf")[:60], "x.pdf")
+    assert caught.value.tried[0].engine == "pypdfium2"
+    assert len(caught.value.tried) > 1
+
+
+def test_an_empty_page_is_completed_with_a_warning(extract: Extract) -> None:
+    blank = sample("two-pages.pdf").replace(b" Tj", b" %j")
+    found = extract(blank, "x.pdf")
+    assert found.text.strip() == ""
+    assert "no_text_found" in found.warnings
+
+
+# -- text
+
+
+def test_encodings_are_recognised(extract: Extract) -> None:
+    for name, words in {
+        "utf8.txt": "привет из Софии",
+        "utf16-with-bom.txt": "ご挨拶",
+        "windows-1252.txt": "Le garçon a servi un café crème à 3,50 €",
+        "shift-jis.txt": "四半期報告書",
+        "koi8-r.txt": "Квартальный отчёт",
+    }.items():
+        assert words in extract(sample(name), name).text, name
+
+
+@pytest.mark.parametrize(
+    ("encoding", "guessed"),
+    [("utf-8", False), ("utf-8-sig", False), ("utf-16", False), ("utf-32", False), ("utf-16-le", False),
+     ("utf-16-be", False), ("utf-32-le", False)],
+)  # fmt: skip
+def test_unicode_in_every_form(extract: Extract, encoding: str, guessed: bool) -> None:
+    text = "Plain words and a few others: naïve café, twelve lines of them."
+    found = extract(text.encode(encoding), "x.txt")
+    assert found.text == text
+    assert any(warning.startswith("encoding_guessed") for warning in found.warnings) == guessed
+
+
+def test_a_guess_is_said_to_be_one(extract: Extract) -> None:
+    assert "encoding_guessed: cp1252" in extract(sample("windows-1252.txt"), "x.txt").warnings
+
+
+def test_a_table_keeps_quoted_cells_together(extract: Extract) -> None:
+    found = extract(sample("table.csv"), "table.csv")
+    assert found.text.splitlines()[1] == "Desk; oak\t2\t349,00"
+    assert found.metadata["rows"] == 4
+    assert found.metadata["columns"] == 3
+
+
+def test_a_column_without_delimiter_is_not_split_by_its_letters(extract: Extract) -> None:
+    assert extract(b"pear\npeach\nplum\n", "fruit.csv").text == "pear\npeach\nplum"
+
+
+def test_json_keeps_numbers_as_written_and_resolves_escapes(extract: Extract) -> None:
+    assert extract(b'{"a": 1.10, "b": 10000000000000000000001}', "x.json").text.count("1.10") == 1
+    assert "Zoë" in extract(sample("records.json"), "records.json").text
+    lonely = extract(rb'{"a": "\ud800"}', "x.json")
+    assert lonely.text.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "warning"),
+    [
+        (b"[" * 100_000, "nested_too_deep"),
+        (b'{"a": ', "not_well_formed"),
+        (b'{"a": 1}\n{"b": 2}\n', None),
+    ],
+)
+def test_json_that_is_not_quite_json_is_still_text(extract: Extract, data: bytes, warning: str | None) -> None:
+    found = extract(data, "x.json")
+    assert found.text == data.decode()
+    assert [w for w in found.warnings if not w.startswith("type")] == ([warning] if warning else [])
+
+
+# -- html and xml
+
+
+def test_html_keeps_all_visible_text_and_no_script(extract: Extract) -> None:
+    found = extract(sample("page.html"), "page.html")
+    assert found.metadata["title"] == "Release notes"
+    assert "Text directly under the body is kept." in found.text
+    assert "café menus load in 5 ms" in found.text
+    assert "Platform\tStatus" in found.text
+    assert "hidden" not in found.text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '<meta charset="iso-8859-1"><p>Grüße</p>'.encode("cp1252"),
+        b"\xef\xbb\xbf" + '<meta charset="iso-8859-1"><p>Grüße</p>'.encode(),
+        '<meta http-equiv=Content-Type content="text/html; charset=utf-16"><p>Grüße</p>'.encode(),
+        '<p>Grüße</p>'.encode("utf-16"),
+    ],
+    ids=["declared", "mark-beats-declaration", "impossible-declaration", "utf-16"],
+)  # fmt: skip
+def test_html_charsets(extract: Extract, data: bytes) -> None:
+    assert "Grüße" in extract(data, "x.html").text
+
+
+@pytest.mark.parametrize("depth", [300, 5_000, 200_000])
+def test_html_of_any_depth_is_read(extract: Extract, depth: int) -> None:
+    found = extract(b"<html><body>" + b"<div>" * depth + b"<p>at the bottom</p>", "deep.html")
+    assert "at the bottom" in found.text
+
+
+def test_xml_gives_its_text_nodes(extract: Extract) -> None:
+    found = extract(b"<?xml version='1.0'?><a x='no'>one<b>two</b><!-- no -->three<?pi no?></a>", "x.xml")
+    assert found.text.split() == ["one", "two", "three"]
+    assert found.metadata["root"] == "a"
+
+
+def test_xml_that_is_broken_is_read_as_far_as_possible(extract: Extract) -> None:
+    found = extract(b"<?xml version='1.0'?><a>one<b>two</a>", "x.xml")
+    assert "one" in found.text
+    assert "not_well_formed" in found.warnings
+
+
+def test_a_deep_entity_bomb_does_not_go_off_either(extract: Extract) -> None:
+    doctype = '<!DOCTYPE a [<!ENTITY x "boom boom boom">]>'
+    data = f"<?xml version='1.0'?>{doctype}" + "<a>" * 3_000 + "deep &x;" + "</a>" * 3_000
+    assert extract(data.encode(), "x.xml").text == "deep"
+
+
+def test_deep_xml_is_read(extract: Extract) -> None:
+    data = b"<?xml version='1.0'?>" + b"<a>" * 20_000 + b"deep" + b"</a>" * 20_000
+    assert extract(data, "x.xml").text == "deep"
+
+
+# -- mail and books
+
+
+def test_a_mail_is_decoded_and_its_attachment_listed(extract: Extract) -> None:
+    found = extract(sample("message.eml"), "message.eml")
+    assert found.metadata["subject"] == "Minutes – May"  # noqa: RUF001  # the sample has this dash
+    assert "Hello Søren" in found.text
+    assert found.text.count("the minutes of the meeting") == 1
+    assert found.metadata["attachments"] == [{"name": "minutes.csv", "content_type": "text/csv", "bytes": 31}]
+    assert "attachments_not_extracted" in found.warnings
+
+
+def test_a_forwarded_mail_is_part_of_the_text(extract: Extract) -> None:
+    inner = "From: c@example.com\r\nSubject: inner\r\nMIME-Version: 1.0\r\n\r\nforwarded words\r\n"
+    outer = (
+        "From: a@example.com\r\nSubject: outer\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nsee below\r\n'
+        f"--b\r\nContent-Type: message/rfc822\r\n\r\n{inner}\r\n--b--\r\n"
+    )
+    text = extract(outer.encode(), "x.eml").text
+    assert "see below" in text
+    assert "Subject: inner" in text
+    assert "forwarded words" in text
+
+
+def test_a_mail_with_broken_headers_is_still_read(extract: Extract) -> None:
+    lines = (
+        b"From: a",
+        b"MIME-Version: 1.0",
+        b"Subject  : =?no-such-charset?b?SGk=?= =?utf-8?b?!!!?=",
+        b'Content-Type: text/plain; charset="nonsense"',
+        b"",
+        "Grüße".encode(),
+    )
+    found = extract(b"\r\n".join(lines), "x.eml")
+    assert "Grüße" in found.text
+    assert found.metadata["subject"]
+
+
+def book(chapters: dict[str, str], spine: str) -> bytes:
+    package = f"""<package xmlns="http://www.idpf.org/2007/opf"><metadata xmlns:dc="http://purl.org/dc/elements/1.1/">
+      <dc:title>A Book</dc:title></metadata><manifest><item id="one" href="ch%201.xhtml"/>
+      <item id="two" href="../two.xhtml"/><item id="three" href="missing.xhtml"/></manifest>
+      <spine>{spine}</spine></package>"""
+    container = '<container><rootfiles><rootfile full-path="OPS/book.opf"/></rootfiles></container>'
+    return zipped(
+        {"mimetype": "application/epub+zip", "META-INF/container.xml": container, "OPS/book.opf": package, **chapters}
+    )
+
+
+def test_a_book_is_read_in_the_order_of_its_spine(extract: Extract) -> None:
+    data = book(
+        {"OPS/ch 1.xhtml": "<html><body>first</body></html>", "two.xhtml": "<html><body>second</body></html>"},
+        '<itemref idref="two"/><itemref idref="one"/><itemref idref="three"/>',
+    )
+    found = extract(data, "x.epub")
+    assert [page.text for page in found.pages] == ["second", "first"]
+    assert found.metadata["title"] == "A Book"
+    assert "chapters_missing: 1" in found.warnings
+
+
+def test_a_book_without_chapters_is_damaged(extract: Extract) -> None:
+    with pytest.raises(Damaged):
+        extract(book({}, '<itemref idref="three"/>'), "x.epub")
+
+
+# -- textract
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("letter.docx", ["Dear Ms Müller", "Quinces", "Yours sincerely"]),
+        ("budget.xlsx", ["Rent", "1200", "1700", "Approved by Grace Hopper"]),
+        ("slides.pptx", ["Roadmap 2027", "Suppliers in two time zones"]),
+    ],
+)
+def test_office_documents_are_read_by_textract(extract: Extract, name: str, words: list[str]) -> None:
+    found = extract(sample(name), name)
+    assert found.engine == "textract"
+    assert all(word in found.text for word in words)
+
+
+@pytest.mark.parametrize("kind", ["text", "presentation"])
+def test_open_documents_are_read(extract: Extract, kind: str) -> None:
+    content = (
+        '<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
+        'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><text:p>Hello<text:s/>there</text:p>'
+        "</office:document-content>"
+    )
+    data = zipped({"mimetype": f"application/vnd.oasis.opendocument.{kind}", "content.xml": content})
+    assert extract(data, "x").text == "Hello there"
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "package", "code"),
+    [
+        (rb"{\rtf1 hello}", "x.rtf", "unrtf", "missing_dependency"),
+        (ole(("WordDocument", bytes(12))), "x.doc", "libreoffice-writer", "missing_dependency"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01", "x.png", "tesseract-ocr", "ocr_unavailable"),
+    ],
+)
+def test_a_missing_tool_is_named_by_its_debian_package(
+    extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    data: bytes, name: str, package: str, code: str,
+) -> None:  # fmt: skip
+    # Given a machine without system tools
+    monkeypatch.setenv("PATH", str(tmp_path))
+    # When a format that needs one is read
+    with pytest.raises(MissingDependency) as caught:
+        extract(data, name)
+    # Then the error says what to install
+    assert caught.value.package == package
+    assert caught.value.code == code
+    assert f"apt-get install {package}" in str(caught.value)
+
+
+def test_a_damaged_office_document_is_damaged(extract: Extract) -> None:
+    data = zipped({"word/document.xml": "<w:document", "[Content_Types].xml": "<Types/>"})
+    with pytest.raises(Damaged) as caught:
+        extract(data, "x.docx")
+    assert caught.value.evidence["engine"] == "textract"
+
+
+# -- nothing is resolved, nothing is fetched
+
+XXE = '<!DOCTYPE r [<!ENTITY e SYSTEM "{}">]>'
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+@pytest.mark.parametrize("kind", ["xml", "docx", "odt", "epub", "xlsx", "pptx"])
+def test_external_entities_are_neither_read_nor_fetched(
+    extract: Extract, tmp_path: Path, kind: str, scheme: str
+) -> None:
+    # Given a document whose entity names a local file or a listening server
+    secret = tmp_path / "secret.txt"
+    secret.write_text("top-secret-content")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        url = secret.as_uri() if scheme == "file" else f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        # When it is read, without any sandbox around the parser
+        try:
+            text = extract(hostile_document(kind, XXE.format(url)), f"x.{kind}").text
+        except ExtractionError:
+            text = ""
+        # Then neither was touched
+        assert "top-secret-content" not in text
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def hostile_document(kind: str, doctype: str) -> bytes:
+    """Put a DOCTYPE and a reference to its entity `e` into the main part of a document."""
+    if kind == "xml":
+        return f'<?xml version="1.0"?>{doctype}<r>visible &e;</r>'.encode()
+    if kind == "odt":
+        space = 'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"'
+        return zipped({"mimetype": "application/vnd.oasis.opendocument.text",
+                       "content.xml": f"{doctype}<r {space}><text:p>visible &e;</text:p></r>"})  # fmt: skip
+    if kind == "epub":
+        return book({"OPS/ch 1.xhtml": f"{doctype}<html><body>&e;</body></html>"}, '<itemref idref="one"/>')
+    source, part, before, after = {
+        "docx": ("letter.docx", "word/document.xml", "Dear Ms", "&e;"),
+        "xlsx": ("budget.xlsx", "xl/worksheets/sheet2.xml", "Approved", "&e;"),
+        "pptx": ("slides.pptx", "ppt/slides/slide1.xml", "Roadmap", "&e;"),
+    }[kind]
+    with zipfile.ZipFile(io.BytesIO(sample(source))) as archive:
+        parts = {name: archive.read(name).decode() for name in archive.namelist()}
+    declaration, _, rest = parts[part].partition("?>")
+    parts[part] = f"{declaration}?>{doctype}{rest.replace(before, after)}"
+    return zipped(parts)
+
+
+@pytest.mark.parametrize("kind", ["xml", "docx", "odt", "epub", "xlsx", "pptx"])
+def test_entity_bombs_do_not_go_off(extract: Extract, kind: str) -> None:
+    levels = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+    doctype = f'<!DOCTYPE r [<!ENTITY l0 "boom">{levels}<!ENTITY e "&l9;">]>'
+    try:
+        found = extract(hostile_document(kind, doctype), f"x.{kind}")
+    except ExtractionError:
+        return
+    assert len(found.text) < 1_000_000
+
+
+def test_a_page_full_of_remote_references_fetches_nothing(extract: Extract) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        page = (
+            f'<html><head><base href="{base}/"><link rel=stylesheet href="{base}/a.css"></head><body>'
+            f'<img src="{base}/b.png"><iframe src="{base}/c"></iframe><script src="{base}/d.js"></script>text</body>'
+        )
+        assert extract(page.encode(), "x.html").text == "text"
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+# -- limits and imports
+
+
+def test_a_text_above_the_output_limit_is_too_large(extract: Extract) -> None:
+    with pytest.raises(TooLarge):
+        extract(b"x" * (1024 * 1024 + 1), "x.txt")
+
+
+def test_extraction_imports_no_django() -> None:
+    """In a process of its own, with everything imported that a child can import."""
+    script = (
+        "import json, sys, textract, documents.extraction.sandbox, documents.extraction.child, "
+        "documents.extraction.identify, documents.extraction.registry, documents.extraction.rendering; "
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=SAMPLES.parent
+    )
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert not loaded & {"django", "rest_framework", "dramatiq", "boto3", "queueadmin", "ingestion_site"}

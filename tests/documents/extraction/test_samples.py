@@ -1,0 +1,52 @@
+"""The committed samples: made by their script, and completed through the real sandbox with pip packages alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from documents.extraction.identify import identify
+from documents.extraction.rendering import json_chunks, text_chunks
+from documents.extraction.sandbox import Sandbox
+from tests.documents.extraction.conftest import SAMPLES, sample_paths
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    made = Sandbox(size=1, temp_root=tmp_path_factory.mktemp("sandbox"))
+    yield made
+    made.close()
+
+
+def test_the_script_makes_exactly_the_committed_files() -> None:
+    spec = importlib.util.spec_from_file_location("make_samples", SAMPLES / "make_samples.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.make_all() == {path.name: path.read_bytes() for path in sample_paths()}
+
+
+@pytest.mark.parametrize("path", sample_paths(), ids=lambda path: path.name)
+def test_every_sample_completes(sandbox: Sandbox, path: Path) -> None:
+    # When a sample goes through identification and the sandbox
+    identity = identify(path, declared="", file_name=path.name)
+    found = sandbox.extract(path, identity=identity)
+    # Then it has text, pages that add up to it, and the record of the engine that read it
+    assert identity.extension == path.suffix[1:]
+    assert identity.warnings == ()
+    assert len(found.text) > 60
+    assert "\n\n".join(page.text for page in found.pages) == found.text
+    assert found.tried[-1].engine == found.engine
+    assert "no_text_found" not in found.warnings
+    # And both representations hold it
+    assert b"".join(text_chunks(found)).decode() == found.text
+    document = json.loads(b"".join(json_chunks(found, {"sha256": "abc"})))
+    assert document["text"] == found.text
+    assert [page["text"] for page in document["pages"]] == [page.text for page in found.pages]
+    assert document["metadata"] == found.metadata
+    assert document["sha256"] == "abc"
