@@ -69,6 +69,11 @@ def copy_into_store(source: Path, documents: Path) -> list[Sample]:
     ]
 
 
+def example(samples: list[Sample]) -> Sample:
+    """The sample that people are shown: a PDF, as most of their documents are."""
+    return next((sample for sample in samples if sample.key.endswith(".pdf")), samples[0])
+
+
 def _is_sample(path: Path) -> bool:
     """Everything in the directory but the script that makes it and the page about it."""
     return path.is_file() and path.suffix != ".py" and path.name != "README.md" and not path.name.startswith(".")

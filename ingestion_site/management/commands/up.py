@@ -90,7 +90,7 @@ class Command(BaseCommand):
                 results = [] if options["no_samples"] else self.ingest_samples(stack, key, documents)
                 if results:
                     self.console.print(results_table(results))
-                self.console.print(tour(stack, key, password, documents[0]), soft_wrap=True)
+                self.console.print(tour(stack, key, password, samples.example(documents)), soft_wrap=True)
                 if options["exit_after_samples"]:
                     self.judge(results)
                 else:
