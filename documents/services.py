@@ -22,7 +22,7 @@ from documents.selectors import INGEST_ACTOR, TaskNotFound
 from queueadmin import operations
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.exceptions import ConfigurationError, InvalidTransition
-from queueadmin.lifecycle import ENDED
+from queueadmin.edges import ENDED
 
 WEBHOOK_ACTOR = "deliver_webhook"
 

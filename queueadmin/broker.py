@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
@@ -335,8 +335,7 @@ class LedgerConsumer(Consumer):
 
     def ack(self, message: MessageProxy) -> None:
         """Hand the outcome to the writer; neither waits for the commit nor raises."""
-        assert isinstance(message, JobMessage)
-        self._runtime.settle(message)
+        self._runtime.settle(cast(JobMessage, message))
 
     nack = ack
 

@@ -98,7 +98,9 @@ def parse(raw: dict[str, Any]) -> QueueSettings:
         raise ConfigurationError(
             f"QUEUEADMIN has unknown keys: {', '.join(unknown)}. Known keys: {', '.join(sorted(known))}."
         )
-    values = {known[key]: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+    values: dict[str, Any] = {
+        known[key]: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
+    }
     return QueueSettings(**values)
 
 

@@ -3,14 +3,13 @@
 Each edge is an UPDATE guarded by the states it leaves and, where a worker acts, by the claim
 token; its event is written in the same transaction. Tokens are made before the first try, so
 repeating an edge whose COMMIT reply was lost changes nothing. `docs/state_machine.md` is
-rendered from `EDGES`, and a test walks every state x edge x stale token.
+rendered from `edges.EDGES`, and a test walks every state x edge x stale token.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,65 +17,11 @@ from uuid import UUID
 from django.db import transaction
 
 from queueadmin import sql
+from queueadmin.edges import ENDED, WAITING
 from queueadmin.ids import uuid7
 from queueadmin.jobs import Claim, ClaimedJob, FollowUp, NewJob, Outcome, Ready, Submitted
 from queueadmin.sql import JOB, Row, Write
 from queueadmin.states import LIVE, TERMINAL, State
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edge:
-    """One way from state to state. `by` is who takes it; `sources` is empty for a job's birth."""
-
-    name: str
-    sources: frozenset[State]
-    targets: tuple[State, ...]
-    by: str
-    doc: str
-
-
-def _edge(name: str, sources: Iterable[State], targets: Iterable[State], by: str, doc: str) -> Edge:
-    return Edge(name=name, sources=frozenset(sources), targets=tuple(targets), by=by, doc=doc)
-
-
-WAITING = (State.PENDING, State.SCHEDULED, State.RETRYING)
-ENDED = (State.FAILED, State.DEAD_LETTER, State.CANCELLED)
-
-EDGES = (
-    _edge("submit", (), (State.PENDING, State.SCHEDULED), "client", "accepted; scheduled when it has a delay"),
-    _edge("promote", (State.SCHEDULED, State.RETRYING), (State.PENDING,), "dispatcher", "its time has come"),
-    _edge("claim", (State.PENDING,), (State.PROCESSING,), "worker", "a worker takes it, with a token of its own"),
-    _edge("complete", (State.PROCESSING,), (State.COMPLETED,), "worker", "done, result recorded"),
-    _edge(
-        "retry_later",
-        (State.PROCESSING,),
-        (State.RETRYING,),
-        "worker",
-        "a passing fault; due again after backoff",
-    ),
-    _edge("fail", (State.PROCESSING,), (State.FAILED,), "worker", "a permanent fault"),
-    _edge("bury", (State.PROCESSING,), (State.DEAD_LETTER,), "worker", "its attempts are exhausted"),
-    _edge("release", (State.PROCESSING,), (State.PENDING,), "worker", "given back unfinished; burns no attempt"),
-    _edge("stop", (State.PROCESSING,), (State.CANCELLED,), "worker", "stopped as a person asked"),
-    _edge(
-        "rescue",
-        (State.PROCESSING,),
-        (State.RETRYING, State.DEAD_LETTER, State.CANCELLED),
-        "dispatcher",
-        "its worker is gone; a dead letter after too many crashes, cancelled if that was asked for",
-    ),
-    _edge("cancel", WAITING, (State.CANCELLED,), "operator", "stopped before it ran"),
-    _edge("retry", ENDED, (State.PENDING,), "operator", "queued again with fresh attempts and the same id"),
-    _edge(
-        "retry_now",
-        (State.SCHEDULED, State.RETRYING),
-        (State.PENDING,),
-        "operator",
-        "no longer waits for its time",
-    ),
-    _edge("discard", (State.DEAD_LETTER,), (State.CANCELLED,), "operator", "a dead letter given up"),
-)
-
 
 # -- birth ---------------------------------------------------------------------------------------
 
@@ -299,12 +244,7 @@ def finish(outcomes: Sequence[Outcome], *, worker_id: int, now: datetime | None 
         return _released(outcomes, written)
     with transaction.atomic():
         written = sql.perform(_finish_write(), rows, worker_id=worker_id, rescuing=0, now=now)
-        specs = {outcome.job.id: outcome.job for outcome in outcomes}
-        follow_ups = [
-            _follow_up(job.follow_up, job.id, row["state"], job.run, job.partition_key)
-            for row in written
-            if row["state"] in TERMINAL and (job := specs[sql.as_uuid(row["id"])]).follow_up
-        ]
+        follow_ups = _follow_ups_of(outcomes, written)
         due = submit(follow_ups, now=now).ready if follow_ups else ()
     return [*_released(outcomes, written), *due]
 
@@ -322,8 +262,19 @@ def _released(outcomes: Sequence[Outcome], written: list[Row]) -> list[Ready]:
     return [outcome.job.ready() for outcome in outcomes if outcome.job.id in pending]
 
 
-def _follow_up(spec: FollowUp | None, job_id: UUID, state: str, run: int, partition_key: str) -> NewJob:
-    assert spec is not None
+def _follow_ups_of(outcomes: Sequence[Outcome], written: Sequence[Row]) -> list[NewJob]:
+    """The follow-ups that this batch owes: those of jobs that it really ended."""
+    jobs = {outcome.job.id: outcome.job for outcome in outcomes}
+    owed = []
+    for row in written:
+        job = jobs[sql.as_uuid(row["id"])]
+        spec = job.follow_up
+        if spec is not None and row["state"] in TERMINAL:
+            owed.append(_follow_up(spec, job.id, row["state"], job.run, job.partition_key))
+    return owed
+
+
+def _follow_up(spec: FollowUp, job_id: UUID, state: str, run: int, partition_key: str) -> NewJob:
     return NewJob(
         id=uuid7(), queue=spec.queue, actor=spec.actor, priority=spec.priority, partition_key=partition_key,
         parent_id=job_id, max_attempts=spec.max_attempts,

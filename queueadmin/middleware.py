@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dramatiq.middleware import Middleware
 
@@ -17,6 +17,8 @@ from queueadmin.decisions import Backoff, Bury, Fail, decide, stop_when_exhauste
 
 if TYPE_CHECKING:
     from dramatiq.broker import Broker, MessageProxy
+
+    from queueadmin.broker import JobMessage
 
 
 class RetryMiddleware(Middleware):
@@ -43,16 +45,16 @@ class RetryMiddleware(Middleware):
     ) -> None:
         if exception is None:
             return
-        job, context = message.job, message.context
-        message.decision = decide(
+        held = cast("JobMessage", message)
+        held.decision = decide(
             exception,
-            failures=job.failures + 1,
-            backoff=self._backoff(broker, job.actor),
+            failures=held.job.failures + 1,
+            backoff=self._backoff(broker, held.job.actor),
             fraction=self._jitter(),
-            cancel_reason=context.cancel.reason,
+            cancel_reason=held.context.cancel.reason,
         )
-        if isinstance(message.decision, Fail):
-            message.fail()
+        if isinstance(held.decision, Fail):
+            held.fail()
 
     def _backoff(self, broker: Broker, actor: str) -> Backoff:
         options, settings = broker.get_actor(actor).options, queue_settings()
@@ -81,9 +83,9 @@ class DeadLetterMiddleware(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        job = message.job
-        message.decision = stop_when_exhausted(
-            message.decision, failures=job.failures + 1, max_attempts=job.max_attempts
+        held = cast("JobMessage", message)
+        held.decision = stop_when_exhausted(
+            held.decision, failures=held.job.failures + 1, max_attempts=held.job.max_attempts
         )
-        if isinstance(message.decision, Bury):
-            message.fail()
+        if isinstance(held.decision, Bury):
+            held.fail()

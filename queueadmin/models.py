@@ -28,7 +28,9 @@ class Job(models.Model):
     priority = models.SmallIntegerField(default=0)
     order_key = models.BigIntegerField(help_text="Score in the ready set: microseconds since 1970 when it became due.")
     partition_key = models.CharField(max_length=64, blank=True, default="", help_text="Whose job it is: a tenant.")
-    unique_key = models.CharField(max_length=200, null=True, help_text="At most one live job may hold it.")
+    unique_key = models.CharField(  # noqa: DJ001  (NULL is "no key": empty strings would all be the same key)
+        max_length=200, null=True, help_text="At most one live job may hold it."
+    )
     parent_id = models.UUIDField(null=True, help_text="The job that this one follows up.")
     payload = models.JSONField(default=dict, help_text="args, kwargs and options; emptied by retention.")
     result = models.JSONField(null=True)
@@ -159,6 +161,8 @@ class QueueControl(models.Model):
     reason = models.TextField(blank=True, default="")
 
     class Meta:
+        verbose_name = "queue"
+        verbose_name_plural = "queues and workers"
         default_permissions = ("view",)
         permissions = [("pause_queue", "Can pause and resume queues")]
 
@@ -234,6 +238,8 @@ class OperationLog(models.Model):
     detail = models.JSONField(null=True)
 
     class Meta:
+        verbose_name = "operation"
+        verbose_name_plural = "operations log"
         default_permissions = ("view",)
         indexes = [models.Index(fields=["at"], name="operation_at")]
 

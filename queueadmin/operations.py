@@ -22,7 +22,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from dramatiq import get_broker
 
-from queueadmin import lifecycle, lookup, selectors
+from queueadmin import edges, lifecycle, lookup, selectors
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.dispatch import Swept, sweep
 from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, QueueAdminError
@@ -128,8 +128,8 @@ def discard(ids: Iterable[UUID], *, by: str, source: str, user: Any = None, reas
 
 
 _TAKES: dict[str, tuple[State, ...]] = {
-    "retry": lifecycle.ENDED,
-    "cancel": (*lifecycle.WAITING, State.PROCESSING),
+    "retry": edges.ENDED,
+    "cancel": (*edges.WAITING, State.PROCESSING),
     "discard": (State.DEAD_LETTER,),
 }
 """Operation -> the states that it leaves."""
@@ -194,7 +194,7 @@ def _retry_now(ids: Sequence[UUID], by: str) -> list[UUID]:
 
 
 def _publish(ready: list[Ready]) -> list[UUID]:
-    transaction.on_commit(partial(_broker().publish, ready))
+    transaction.on_commit(partial(current_broker().publish, ready))
     return [job.id for job in ready]
 
 
@@ -224,7 +224,7 @@ def _forget(jobs: Sequence[tuple[str, UUID]]) -> None:
         by_queue.setdefault(queue, []).append(job_id)
     try:
         for queue, ids in by_queue.items():
-            _broker().ready_sets.remove(queue, ids)
+            current_broker().ready_sets.remove(queue, ids)
     except BrokerUnavailable as error:
         logger.info("cancelled ids stay in the broker until they are popped", extra={"error": str(error)})
 
@@ -237,7 +237,7 @@ def _why_not(ids: Sequence[UUID], operation: str) -> dict[UUID, str]:
 def _reason(job: selectors.JobState | None, operation: str) -> str:
     if job is None:
         return NOT_FOUND
-    if operation == "retry" and job.state in lifecycle.ENDED:
+    if operation == "retry" and job.state in edges.ENDED:
         return CLEANED_UP if job.is_cleaned else UNIQUE_KEY_HELD
     if operation == "cancel" and job.state == State.PROCESSING and job.cancel_requested:
         return CANCEL_REQUESTED
@@ -295,14 +295,14 @@ def resume(queue: str, *, by: str, source: str, user: Any = None, reason: str = 
             paused_at=None, paused_by="", reason=""
         )
         # What was popped while it was being paused waits for the next sweep; its head need not.
-        transaction.on_commit(lambda: _broker().publisher.publish(_page(queue, None, _BATCH)))
+        transaction.on_commit(lambda: current_broker().publisher.publish(_page(queue, None, _BATCH)))
     return QueueResult(log_id=log.pk, queue=queue, requested=1, changed=log.done)
 
 
 def repair(*, by: str, source: str, user: Any = None, reason: str = "") -> Swept:
     """Publish every pending job that the broker lacks, now. Raises BrokerUnavailable."""
     with _audited("repair", "all queues", 0, by=by, source=source, user=user, reason=reason) as log:
-        sets = _broker().ready_sets
+        sets = current_broker().ready_sets
         sets.ping()  # with nothing pending the sweep asks nobody, and "repaired" would be a guess
         swept = sweep(sets)
         log.requested, log.done = swept.republished, swept.republished
@@ -349,7 +349,8 @@ def _outcome(log: OperationLog) -> str:
     return "partly" if log.done else "refused"
 
 
-def _broker() -> LedgerRedisBroker:
+def current_broker() -> LedgerRedisBroker:
+    """Dramatiq's broker, which must be ours. Raises ConfigurationError."""
     broker = get_broker()
     if not isinstance(broker, LedgerRedisBroker):
         raise ConfigurationError(

@@ -73,7 +73,7 @@ class ReadySets:
             entries = list(members.items())
             for start in range(0, len(entries), _PUBLISH_BATCH):
                 chunk = dict(entries[start : start + _PUBLISH_BATCH])
-                added += self._call(lambda key=key, chunk=chunk: self._client.zadd(key, chunk, nx=True))
+                added += self._call(self._client.zadd, key, chunk, nx=True)
         return added
 
     def pop(self, queues: Sequence[str], *, count: int, timeout: float, normal_first: bool) -> list[UUID]:
@@ -83,7 +83,7 @@ class ReadySets:
         """
         bands = reversed(BANDS) if normal_first else BANDS
         keys = [self.key(queue, band) for band in bands for queue in queues]
-        reply = self._call(lambda: self._client.bzmpop(timeout, len(keys), keys, min=True, count=count))
+        reply = self._call(self._client.bzmpop, timeout, len(keys), keys, min=True, count=count)
         return [UUID(hex=member.decode()) for member, _ in reply[1]] if reply else []
 
     def missing(self, jobs: Sequence[Ready]) -> list[Ready]:
@@ -91,14 +91,12 @@ class ReadySets:
         if not jobs:
             return []
         key = self.key(jobs[0].queue, self.band(jobs[0].priority))
-        scores = self._call(lambda: self._client.zmscore(key, [job.id.hex for job in jobs]))
+        scores = self._call(self._client.zmscore, key, [job.id.hex for job in jobs])
         return [job for job, score in zip(jobs, scores, strict=True) if score is None]
 
     def members(self, queue: str, band: str, *, start: int, count: int) -> list[Member]:
         """A page of a ready set, in order."""
-        found = self._call(
-            lambda: self._client.zrange(self.key(queue, band), start, start + count - 1, withscores=True)
-        )
+        found = self._call(self._client.zrange, self.key(queue, band), start, start + count - 1, withscores=True)
         return [(UUID(hex=member.decode()), int(score)) for member, score in found]
 
     def remove(self, queue: str, ids: Sequence[UUID]) -> int:
@@ -106,25 +104,25 @@ class ReadySets:
         if not ids:
             return 0
         names = [job_id.hex for job_id in ids]
-        return sum(self._call(lambda band=band: self._client.zrem(self.key(queue, band), *names)) for band in BANDS)
+        return sum(self._call(self._client.zrem, self.key(queue, band), *names) for band in BANDS)
 
     def clear(self, queue: str) -> int:
         """Forget a queue's ready sets (the ledger keeps the jobs); returns how many keys went."""
-        return int(self._call(lambda: self._client.delete(*(self.key(queue, band) for band in BANDS))))
+        return int(self._call(self._client.delete, *(self.key(queue, band) for band in BANDS)))
 
     def depth(self, queue: str) -> dict[str, int]:
         """Members per band."""
-        return {band: self._call(lambda band=band: self._client.zcard(self.key(queue, band))) for band in BANDS}
+        return {band: self._call(self._client.zcard, self.key(queue, band)) for band in BANDS}
 
     def rank(self, job: Ready) -> int | None:
         """How many ids stand before this one in its ready set; None when it is not there."""
         key = self.key(job.queue, self.band(job.priority))
-        rank: int | None = self._call(lambda: self._client.zrank(key, job.id.hex))
+        rank: int | None = self._call(self._client.zrank, key, job.id.hex)
         return rank
 
     def epoch_is_new(self) -> bool:
         """True once after Redis lost its memory (or on its first day): the ledger must be published again."""
-        return bool(self._call(lambda: self._client.set(self.epoch_key, time.time_ns(), nx=True)))
+        return bool(self._call(self._client.set, self.epoch_key, time.time_ns(), nx=True))
 
     def ping(self) -> float:
         """Seconds that one round trip took."""
@@ -134,7 +132,7 @@ class ReadySets:
 
     def require_supported(self) -> str:
         """The server's name and version; raises BrokerTooOld below Redis 7."""
-        info: dict[str, Any] = self._call(lambda: self._client.info("server"))
+        info: dict[str, Any] = self._call(self._client.info, "server")
         name = str(info.get("server_name", "redis"))
         version = str(info.get("valkey_version") or info.get("redis_version", "0"))
         if name != "valkey" and int(version.split(".")[0]) < 7:
@@ -144,9 +142,9 @@ class ReadySets:
     def close(self) -> None:
         self._client.close()
 
-    def _call(self, command: Callable[[], Any]) -> Any:
+    def _call(self, command: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
-            return command()
+            return command(*arguments, **options)
         except redis.RedisError as error:
             raise BrokerUnavailable(f"The broker did not answer: {type(error).__name__}.") from error
 

@@ -272,7 +272,8 @@ def _count_statement(source: str) -> str:
     run = f"SUM(CASE WHEN {ended} THEN {d.milliseconds('u.claimed_at', d.now)} ELSE 0 END)"
     updates = ", ".join(f"{name} = {MINUTE}.{name} + excluded.{name}" for name in (*COUNTERS, "wait_ms", "run_ms"))
     return (
-        f"INSERT INTO {MINUTE} (minute, source_id, queue, actor, partition_key, {', '.join(COUNTERS)}, wait_ms, run_ms) "
+        f"INSERT INTO {MINUTE} (minute, source_id, queue, actor, partition_key, {', '.join(COUNTERS)}, "
+        "wait_ms, run_ms) "
         f"SELECT {d.minute}, COALESCE(%(worker_id)s, 0), u.queue, u.actor, u.partition_key, {sums}, {wait}, {run} "
         f"FROM {source} WHERE true GROUP BY u.queue, u.actor, u.partition_key "
         f"ON CONFLICT (minute, source_id, queue, actor, partition_key) DO UPDATE SET {updates}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from queueadmin.lifecycle import EDGES, Edge
+from queueadmin.edges import EDGES, Edge
 from queueadmin.states import TERMINAL, State
 
 _HEAD = """# The life of a job
 
-Rendered from `queueadmin/lifecycle.py` by `python -m queueadmin.state_machine > docs/state_machine.md`;
+Rendered from `queueadmin/edges.py` by `python -m queueadmin.state_machine > docs/state_machine.md`;
 a test compares the two. Every edge is one guarded UPDATE with its event in the same transaction.
 """
 
@@ -21,9 +21,9 @@ def render() -> str:
 
 def _diagram() -> list[str]:
     arrows = [
-        f"    {source or '[*]'} --> {target}: {edge.name}"
+        f"    {source} --> {target}: {edge.name}"
         for edge in EDGES
-        for source in (sorted(edge.sources) or [""])
+        for source in (*sorted(edge.sources), *([] if edge.sources else ["[*]"]))
         for target in edge.targets
     ]
     return ["```mermaid", "stateDiagram-v2", *arrows, "```"]

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connection
@@ -165,30 +165,36 @@ def outcome_of(decision: decisions.Decision, held: Held) -> Outcome:
             except Unrecordable as error:
                 return lifecycle.fail(job, code=error.code, message=str(error), detail=detail)
         case decisions.RetryLater(fault=fault, delay=delay):
-            return lifecycle.retry_later(job, delay=delay, **_fault(fault, detail | {"delay": round(delay, 3)}))
+            evidence = detail | {"delay": round(delay, 3)} | _evidence(fault)
+            return lifecycle.retry_later(
+                job, delay=delay, code=fault.code, message=fault.message, fingerprint=fault.fingerprint, detail=evidence
+            )
         case decisions.Fail(fault=fault):
-            return lifecycle.fail(job, **_fault(fault, detail))
+            evidence = detail | _evidence(fault)
+            return lifecycle.fail(
+                job, code=fault.code, message=fault.message, fingerprint=fault.fingerprint, detail=evidence
+            )
         case decisions.Bury(fault=fault):
-            return lifecycle.bury(job, **_fault(fault, detail))
+            evidence = detail | _evidence(fault)
+            return lifecycle.bury(
+                job, code=fault.code, message=fault.message, fingerprint=fault.fingerprint, detail=evidence
+            )
         case decisions.Release(reason=reason):
             return lifecycle.release(job, reason=reason)
         case decisions.Stop():
             return lifecycle.stop(job, detail=detail)
 
 
-def _fault(fault: decisions.Fault, detail: dict[str, object]) -> dict[str, object]:
-    evidence = {"code": fault.code, "message": fault.message} | (
-        {"traceback": fault.traceback} if fault.traceback else {}
-    )
-    return {
-        "code": fault.code, "message": fault.message, "fingerprint": fault.fingerprint, "detail": detail | evidence,
-    }  # fmt: skip
+def _evidence(fault: decisions.Fault) -> dict[str, Any]:
+    """What the event of a failed attempt says of it."""
+    evidence = {"code": fault.code, "message": fault.message}
+    return evidence | {"traceback": fault.traceback} if fault.traceback else evidence
 
 
-def _detail(held: Held) -> dict[str, object]:
+def _detail(held: Held) -> dict[str, Any]:
     """What the event of this attempt says: how long it ran, and the actor's notes where they can be stored."""
     ran = 0.0 if held.started is None else time.monotonic() - held.started
-    detail: dict[str, object] = {"seconds": round(ran, 4)}
+    detail: dict[str, Any] = {"seconds": round(ran, 4)}
     if held.context.notes:
         try:
             detail |= clean_json(held.context.notes)

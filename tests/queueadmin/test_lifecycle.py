@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from queueadmin import lifecycle, sql
+from queueadmin import edges, lifecycle, sql
 from queueadmin.ids import new_token, uuid7
 from queueadmin.jobs import Claim, ClaimedJob, Outcome, order_key_now
 from queueadmin.models import Job, JobEvent, JobMinute, QueueControl
@@ -15,7 +15,7 @@ from tests.queueadmin.factories import OTHER_WORKER, WORKER, claimed, job_in, ne
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
-EDGES = {edge.name: edge for edge in lifecycle.EDGES}
+EDGES = {edge.name: edge for edge in edges.EDGES}
 LATER = datetime.now(UTC) + timedelta(hours=2)
 
 
