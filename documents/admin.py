@@ -1,0 +1,268 @@
+"""Ingestion tasks, tenants, API keys and webhook attempts in Django's admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from documents import api_keys
+from documents.models import ApiKey, IngestionTask, Scope, Tenant, WebhookAttempt
+from queueadmin import display
+from queueadmin.admin import JobListAdmin, LedgerAdmin, as_id
+from queueadmin.filters import WINDOW, CreatedFilter, StateFilter, since
+from queueadmin.models import Job
+from queueadmin.panels import Panel, register
+from queueadmin.templatetags.queueadmin_display import ago
+
+if TYPE_CHECKING:
+    _KeyForm = forms.ModelForm[ApiKey]
+else:
+    _KeyForm = forms.ModelForm  # generic in the stubs only
+
+_MAX_ATTEMPTS_SHOWN = 100
+
+
+# -- panels on the job's page --------------------------------------------------------------------
+
+
+@register("ingest_document")
+def request_panels(job: Job) -> list[Panel]:
+    """What was asked for, and how the end was announced."""
+    task = IngestionTask.objects.filter(pk=job.pk).first()
+    if task is None:
+        return []
+    attempts = WebhookAttempt.objects.filter(task_id=job.pk).order_by("-id")[:_MAX_ATTEMPTS_SHOWN]
+    return [
+        Panel(title="Request", template="documents/request_panel.html", context={"task": task}),
+        Panel(
+            title="Webhook attempts",
+            template="documents/webhook_panel.html",
+            context={"task": task, "attempts": list(attempts)},
+        ),
+    ]
+
+
+@register("deliver_webhook")
+def delivery_panels(job: Job) -> list[Panel]:
+    """The tries of this delivery."""
+    if job.parent_id is None:
+        return []
+    attempts = WebhookAttempt.objects.filter(task_id=job.parent_id, job_id=job.pk)[:_MAX_ATTEMPTS_SHOWN]
+    return [Panel(title="Attempts", template="documents/webhook_panel.html", context={"attempts": list(attempts)})]
+
+
+# -- tasks ---------------------------------------------------------------------------------------
+
+
+class TenantFilter(admin.SimpleListFilter):
+    """By tenant."""
+
+    title = "tenant"
+    parameter_name = "tenant"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(slug, slug) for slug in Tenant.objects.order_by("slug").values_list("slug", flat=True)[:100]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        return queryset.filter(tenant=self.value()) if self.value() else None
+
+
+@admin.register(IngestionTask)
+class IngestionTaskAdmin(JobListAdmin):
+    """Every document that was submitted, and where it stands."""
+
+    job_path = "job__"
+    list_display = ["file", "state", "document", "submitted_by", "tenant", "attempts", "age", "took", "error"]
+    list_display_links = ["file"]
+    list_filter = [StateFilter, CreatedFilter, TenantFilter]
+    list_select_related = ["job"]
+    ordering = ["-job_id"]
+    search_fields = ["document_id"]
+    search_help_text = (
+        "A task's id, a document's id or a user's id, exactly; "
+        f"or file:report for part of a file name of the last {WINDOW.days} days."
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[IngestionTask]:
+        return super().get_queryset(request).select_related("job").defer("metadata", "job__payload", "job__result")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[IngestionTask], search_term: str
+    ) -> tuple[QuerySet[IngestionTask], bool]:
+        """By what has an index; a part of a file name only within the last days."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        kind, _, rest = term.partition(":")
+        if kind == "file" and rest.strip():
+            return queryset.filter(since(WINDOW), file_name__icontains=rest.strip()), False
+        wanted = Q(document_id=term) | Q(user_id=term)
+        task_id = as_id(term)
+        return queryset.filter(wanted if task_id is None else wanted | Q(pk=task_id)), False
+
+    def title_of(self, row: IngestionTask) -> str:
+        return row.file_name
+
+    @admin.display(description="file")
+    def file(self, task: IngestionTask) -> SafeString:
+        return format_html('<bdi title="{}">{}</bdi>', task.pk, display.visible(task.file_name, limit=60))
+
+    @admin.display(description="document")
+    def document(self, task: IngestionTask) -> SafeString:
+        return format_html("<bdi>{}</bdi>", display.visible(task.document_id, limit=40))
+
+    @admin.display(description="user")
+    def submitted_by(self, task: IngestionTask) -> SafeString:
+        return format_html("<bdi>{}</bdi>", display.visible(task.user_id, limit=40))
+
+
+@admin.register(WebhookAttempt)
+class WebhookAttemptAdmin(LedgerAdmin):
+    """Each try to tell a callback URL how a task ended."""
+
+    list_display = ["tried", "event", "task", "attempt", "status_code", "took", "problem"]
+    ordering = ["-id"]
+    search_fields = ["task_id"]
+    search_help_text = "A task's id."
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[WebhookAttempt], search_term: str
+    ) -> tuple[QuerySet[WebhookAttempt], bool]:
+        if not search_term.strip():
+            return queryset, False
+        task_id = as_id(search_term.strip())
+        return (queryset.none() if task_id is None else queryset.filter(task_id=task_id)), False
+
+    @admin.display(description="tried")
+    def tried(self, attempt: WebhookAttempt) -> Any:
+        return ago(attempt.at)
+
+    @admin.display(description="task")
+    def task(self, attempt: WebhookAttempt) -> SafeString:
+        url = reverse("admin:documents_ingestiontask_change", args=[attempt.task_id])
+        return format_html('<a href="{}">…{}</a>', url, attempt.task_id.hex[-12:])
+
+    @admin.display(description="took")
+    def took(self, attempt: WebhookAttempt) -> str:
+        return display.duration(attempt.duration_ms / 1000)
+
+    @admin.display(description="error")
+    def problem(self, attempt: WebhookAttempt) -> str:
+        return display.visible(attempt.error, limit=120) or "-"
+
+
+# -- tenants and keys ----------------------------------------------------------------------------
+
+
+@admin.register(Tenant)
+class TenantAdmin(LedgerAdmin):
+    """Who owns which part of the document store. A tenant is made with its first API key."""
+
+    list_display = ["slug", "key_prefix", "created_at"]
+    ordering = ["slug"]
+
+
+class NewKeyForm(_KeyForm):
+    """What a person says of a new key; the key itself is made by `api_keys.issue`."""
+
+    scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+    expires_at = forms.SplitDateTimeField(required=False, widget=AdminSplitDateTime, help_text="Empty: never.")
+
+    class Meta:
+        model = ApiKey
+        fields = ["name", "tenant", "scopes", "expires_at"]
+
+    def clean_expires_at(self) -> Any:
+        expires_at = self.cleaned_data["expires_at"]
+        if expires_at is not None and expires_at <= timezone.now():
+            raise forms.ValidationError("This moment has passed already.")
+        return expires_at
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(LedgerAdmin):
+    """API keys: made, listed and revoked here. A key is shown once, on the page that follows its making."""
+
+    list_display = ["name", "shown_prefix", "tenant", "may", "created_at", "expires_at", "last_used_at", "status"]
+    list_select_related = ["tenant"]
+    ordering = ["-id"]
+    search_fields = ["name", "prefix"]
+    actions = ["revoke"]
+    exclude = ["hash"]
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return request.user.has_perm("documents.add_apikey")
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("documents.change_apikey")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **kwargs) if change else NewKeyForm
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return super().get_fields(request, obj) if obj else NewKeyForm.Meta.fields
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        """Issue the key; Django's form has filled `obj`, of which only the stored record remains."""
+        issued = api_keys.issue(
+            obj.name, scopes=form.cleaned_data["scopes"], tenant=obj.tenant_id, expires_at=obj.expires_at
+        )
+        obj.pk, obj.prefix = issued.record.pk, issued.record.prefix
+        request.issued_key = issued.key  # type: ignore[attr-defined]  # for response_add, in the same request
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the key, in this answer only: a message or a redirect would store it in a cookie or a session."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "The new API key",
+            "opts": self.opts,
+            "media": self.media,
+            "record": obj,
+            "key": request.issued_key,  # type: ignore[attr-defined]  # set by save_model
+        }
+        response = TemplateResponse(request, "documents/new_api_key.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    @admin.action(description="Revoke selected API keys", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        """Ask first; a revoked key cannot be given back."""
+        live = list(queryset.filter(revoked_at=None)[:100])
+        if request.POST.get("confirmed") != "yes":
+            context = {
+                **self.admin_site.each_context(request),
+                "title": f"Revoke {len(live)} API key{'' if len(live) == 1 else 's'}?",
+                "opts": self.opts,
+                "media": self.media,
+                "keys": live,
+            }
+            return TemplateResponse(request, "documents/revoke_api_keys.html", context)
+        for key in live:
+            api_keys.revoke(str(key.pk))
+            self.log_change(request, key, "Revoked.")
+        messages.success(request, f"{len(live)} API key{' is' if len(live) == 1 else 's are'} revoked.")
+        return None
+
+    @admin.display(description="key")
+    def shown_prefix(self, key: ApiKey) -> str:
+        return f"{key.prefix}…"
+
+    @admin.display(description="scopes")
+    def may(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
+
+    @admin.display(description="status")
+    def status(self, key: ApiKey) -> str:
+        if key.revoked_at is not None:
+            return "revoked"
+        return "expired" if key.expires_at is not None and key.expires_at <= timezone.now() else "valid"

@@ -1,0 +1,244 @@
+"""The control plane in Django's admin. Rows of the ledger are looked at and operated on, never edited."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import F, QuerySet
+from django.forms import Media
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from queueadmin import display, views
+from queueadmin.filters import ActorFilter, BoundedPaginator, CreatedFilter, QueueFilter, StateFilter
+from queueadmin.models import Job, OperationLog, QueueControl
+from queueadmin.states import State
+from queueadmin.templatetags.queueadmin_display import ago, state_badge
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin  # generic in the stubs only
+
+
+class LedgerAdmin(_ModelAdmin):
+    """Read-only, and quick at any size: no full count, no facets, no page of everything."""
+
+    actions: Any = None
+    list_per_page = 50
+    list_max_show_all = 0
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    change_list_template = "queueadmin/change_list.html"
+
+    @property
+    def media(self) -> Media:
+        return super().media + Media(css={"all": ["queueadmin/admin.css"]})
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Without "delete selected", which every ModelAdmin inherits from its site."""
+        found: dict[str, Any] = super().get_actions(request)
+        found.pop("delete_selected", None)
+        return found
+
+
+class JobListAdmin(LedgerAdmin):
+    """A list of jobs, or of rows that stand one to one for jobs: columns, operations, the job's page.
+
+    A subclass whose model is not Job sets `job_path` to the lookup that leads to the job ("job__"),
+    and shares its primary key.
+    """
+
+    job_path = ""
+    actions = ["retry_jobs", "cancel_jobs", "discard_jobs"]
+
+    def job_of(self, row: Any) -> Job:
+        job: Job = row.job if self.job_path else row
+        return job
+
+    def title_of(self, row: Any) -> str:
+        """What the page of a row is called."""
+        return str(row)
+
+    # -- columns -----------------------------------------------------------------------------
+
+    @admin.display(description="state")
+    def state(self, row: Any) -> SafeString:
+        job = self.job_of(row)
+        badge = state_badge(job.state)
+        if job.cancel_requested_at and job.state == State.PROCESSING:
+            return format_html("{} <small>stopping</small>", badge)
+        return badge
+
+    @admin.display(description="attempts")
+    def attempts(self, row: Any) -> str:
+        job = self.job_of(row)
+        text = f"{min(job.failures + 1, job.max_attempts) if job.attempt else 0} of {job.max_attempts}"
+        return text if job.run == 1 else f"{text}, run {job.run}"
+
+    @admin.display(description="age")
+    def age(self, row: Any) -> Any:
+        return ago(self.job_of(row).created_at)
+
+    @admin.display(description="duration")
+    def took(self, row: Any) -> str:
+        job = self.job_of(row)
+        if job.started_at is None or (job.finished_at is None and job.state != State.PROCESSING):
+            return "-"
+        return display.duration(((job.finished_at or timezone.now()) - job.started_at).total_seconds())
+
+    @admin.display(description="error")
+    def error(self, row: Any) -> Any:
+        job = self.job_of(row)
+        if not job.error_code:
+            return "-"
+        return format_html('<span title="{}">{}</span>', display.visible(job.error_message), job.error_code)
+
+    # -- operations --------------------------------------------------------------------------
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("queueadmin.retry_job")
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("queueadmin.cancel_job")
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("queueadmin.discard_job")
+
+    @admin.action(description="Retry selected jobs", permissions=["retry"])
+    def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        return self._confirm(request, queryset, "retry")
+
+    @admin.action(description="Cancel selected jobs", permissions=["cancel"])
+    def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        return self._confirm(request, queryset, "cancel")
+
+    @admin.action(description="Discard selected dead letters", permissions=["discard"])
+    def discard_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        return self._confirm(request, queryset, "discard")
+
+    def _confirm(self, request: HttpRequest, queryset: QuerySet[Any], operation: str) -> HttpResponse:
+        ids, more = views.ids_of(queryset)
+        return views.confirm_jobs(request, self, views.JOB_OPERATIONS[operation], ids, more=more)
+
+    # -- pages -------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        operate = self.admin_site.admin_view(partial(_operate_on_jobs, self))
+        name = f"{self.opts.app_label}_{self.opts.model_name}_operate"
+        return [path("operate/<str:operation>/", operate, name=name), *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The job's page in place of a form that nobody may fill in."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            messages.warning(request, f"There is no {self.opts.verbose_name} {display.visible(object_id, limit=60)}.")
+            return redirect(f"{self.admin_site.name}:index")
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        job = Job.objects.get(pk=row.pk)
+        return views.job_page(request, self, job, title=self.title_of(row))
+
+
+def _operate_on_jobs(model_admin: JobListAdmin, request: HttpRequest, operation: str) -> HttpResponse:
+    return views.operate_on_jobs(request, model_admin, operation)
+
+
+@admin.register(Job)
+class JobAdmin(JobListAdmin):
+    """Jobs of every actor."""
+
+    list_display = ["short_id", "state", "actor", "queue", "partition_key", "attempts", "age", "took", "error"]
+    list_display_links = ["short_id"]
+    list_filter = [StateFilter, CreatedFilter, QueueFilter, ActorFilter]
+    ordering = [F("id").desc()]
+    search_fields = ["id"]
+    search_help_text = "A job's id, its parent's id, or the fingerprint of an error."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        return super().get_queryset(request).defer("payload", "result")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
+    ) -> tuple[QuerySet[Job], bool]:
+        """By what has an index: ids, and the fingerprint of what failed."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        job_id = as_id(term)
+        if job_id is not None:
+            return queryset.filter(pk=job_id) | queryset.filter(parent_id=job_id), False
+        return queryset.filter(fingerprint=term, state__in=[State.DEAD_LETTER, State.FAILED]), False
+
+    @admin.display(description="job")
+    def short_id(self, job: Job) -> str:
+        return f"…{job.pk.hex[-12:]}"
+
+
+@admin.register(QueueControl)
+class QueueAdmin(LedgerAdmin):
+    """The page of queues and workers, in the place of QueueControl's list."""
+
+    def get_urls(self) -> list[URLPattern]:
+        operate = self.admin_site.admin_view(partial(_operate_on_queue, self))
+        name = f"{self.opts.app_label}_{self.opts.model_name}_operate"
+        return [path("operate/<str:operation>/", operate, name=name), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return views.queue_page(request, self)
+
+
+def _operate_on_queue(model_admin: QueueAdmin, request: HttpRequest, operation: str) -> HttpResponse:
+    return views.operate_on_queue(request, model_admin, operation)
+
+
+@admin.register(OperationLog)
+class OperationLogAdmin(LedgerAdmin):
+    """Who did what to the queues, from the admin, the API and the command line."""
+
+    list_display = ["at", "who", "source", "operation", "what", "requested", "done", "outcome", "why"]
+    list_filter = ["operation", "source", "outcome"]
+    ordering = [F("at").desc()]
+
+    @admin.display(description="by")
+    def who(self, log: OperationLog) -> str:
+        return display.visible(log.by)
+
+    @admin.display(description="target")
+    def what(self, log: OperationLog) -> str:
+        return display.visible(log.target)
+
+    @admin.display(description="reason")
+    def why(self, log: OperationLog) -> str:
+        return display.visible(log.reason, limit=80) or "-"
+
+
+def as_id(text: str) -> UUID | None:
+    """The id that `text` is, or None."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,203 @@
+"""Broker and ledger side by side: what each says, and where they differ. Reads only.
+
+The ledger is right by definition; a difference is what the next sweep will publish (missing ids),
+or what a claim will refuse (ghosts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from queueadmin import lookup, selectors, sql
+from queueadmin.exceptions import BrokerUnavailable, QueueAdminError
+from queueadmin.jobs import Ready, order_key_now
+from queueadmin.models import Job
+from queueadmin.ready import BANDS, ReadySets
+from queueadmin.selectors import QueueSummary, Worker
+from queueadmin.states import State
+
+_PAGE = 1000
+_SCANNED = 100_000
+"""Ids per queue and side that a comparison looks at, so that it stays bounded on a huge backlog."""
+_YOUNG_MICROSECONDS = 2_000_000
+"""A job this young is probably being published by whoever submitted it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerHealth:
+    """Whether the broker answers. `latency_ms` is one round trip; `error` says why not, without its address."""
+
+    up: bool
+    server: str = ""
+    latency_ms: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueState:
+    """A queue as the ledger and as the broker see it; `ready` is None when the broker does not answer."""
+
+    summary: QueueSummary
+    ready: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """All queues, all workers, and the broker's health."""
+
+    broker: BrokerHealth
+    queues: tuple[QueueState, ...]
+    workers: tuple[Worker, ...]
+
+    @property
+    def alive(self) -> int:
+        return sum(worker.state == "alive" for worker in self.workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One queue compared id by id. `complete` is False when the backlog was longer than what is looked at."""
+
+    queue: str
+    missing: tuple[UUID, ...]
+    """Pending in the ledger for more than two seconds, in no ready set."""
+    ghosts: tuple[UUID, ...]
+    """In a ready set without a pending job; harmless, a claim refuses them."""
+    complete: bool
+
+
+def health(sets: ReadySets) -> BrokerHealth:
+    """Ask the broker once; never raises."""
+    try:
+        latency = sets.ping()
+        return BrokerHealth(up=True, server=sets.require_supported(), latency_ms=latency * 1000)
+    except BrokerUnavailable as error:
+        return BrokerHealth(up=False, error=str(error))
+    except QueueAdminError as error:
+        return BrokerHealth(up=True, error=str(error))
+
+
+def overview(sets: ReadySets) -> Overview:
+    """The queue page in one value; with the broker down, everything that the ledger knows."""
+    broker = health(sets)
+    summaries = selectors.queues()
+    depths = _ready_depths(sets, [summary.name for summary in summaries]) if broker.up else {}
+    return Overview(
+        broker=broker,
+        queues=tuple(QueueState(summary=summary, ready=depths.get(summary.name)) for summary in summaries),
+        workers=tuple(selectors.workers()),
+    )
+
+
+def _ready_depths(sets: ReadySets, queues: list[str]) -> dict[str, int]:
+    """Ids in the ready sets, per queue; of those queues that were answered before the broker went away."""
+    depths: dict[str, int] = {}
+    try:
+        for queue in queues:
+            depths[queue] = sum(sets.depth(queue).values())
+    except BrokerUnavailable:
+        return depths
+    return depths
+
+
+# -- id by id ------------------------------------------------------------------------------------
+
+
+def compare(sets: ReadySets, queue: str, *, due_before: int | None = None) -> Difference:
+    """Compare one queue's pending jobs with its ready sets. Raises BrokerUnavailable."""
+    limit = order_key_now() - _YOUNG_MICROSECONDS if due_before is None else due_before
+    missing, pending_seen = _missing(sets, queue, limit)
+    ghosts, ready_seen = _ghosts(sets, queue)
+    return Difference(
+        queue=queue,
+        missing=tuple(missing),
+        ghosts=tuple(ghosts),
+        complete=max(pending_seen, ready_seen) < _SCANNED,
+    )
+
+
+def _missing(sets: ReadySets, queue: str, due_before: int) -> tuple[list[UUID], int]:
+    found: list[UUID] = []
+    seen = 0
+    after: tuple[int, UUID] | None = None
+    while seen < _SCANNED and (page := lookup.pending_page(queue, after=after, due_before=due_before, limit=_PAGE)):
+        for band in BANDS:
+            found += [job.id for job in sets.missing([job for job in page if sets.band(job.priority) == band])]
+        seen += len(page)
+        after = (page[-1].order_key, page[-1].id)
+    return found, seen
+
+
+def _ghosts(sets: ReadySets, queue: str) -> tuple[list[UUID], int]:
+    found: list[UUID] = []
+    seen = 0
+    for page in _ready_pages(sets, queue):
+        states = selectors.job_states(page)
+        found += [job_id for job_id in page if job_id not in states or states[job_id].state != State.PENDING]
+        seen += len(page)
+        if seen >= _SCANNED:
+            break
+    return found, seen
+
+
+def _ready_pages(sets: ReadySets, queue: str) -> Iterator[list[UUID]]:
+    for band in BANDS:
+        start = 0
+        while page := sets.members(queue, band, start=start, count=_PAGE):
+            yield [job_id for job_id, _ in page]
+            start += len(page)
+
+
+# -- one job -------------------------------------------------------------------------------------
+
+
+def why_waiting(job: Job, sets: ReadySets) -> list[str]:
+    """What keeps a waiting job from running, in sentences; empty for a job that does not wait."""
+    if job.state in (State.SCHEDULED, State.RETRYING):
+        return ["It is not due yet; the dispatcher of any live worker promotes it when its time has come."]
+    if job.state != State.PENDING:
+        return []
+    reasons = _paused(job.queue) + _nobody_takes(job)
+    return reasons + _place_in_line(job, sets)
+
+
+def _paused(queue: str) -> list[str]:
+    return [f"Its queue, {queue}, is paused."] if queue in lookup.paused_queues() else []
+
+
+def _nobody_takes(job: Job) -> list[str]:
+    alive = [worker for worker in selectors.workers() if worker.state == "alive"]
+    if not alive:
+        return ["No worker is alive: start one with `manage.py rundramatiq`."]
+    if not any(job.queue in worker.queues for worker in alive):
+        return [f"No live worker takes jobs from the queue {job.queue}."]
+    if not any(job.actor in worker.actors for worker in alive):
+        return [f"No live worker knows the actor {job.actor}: is an older release running?"]
+    return []
+
+
+def _place_in_line(job: Job, sets: ReadySets) -> list[str]:
+    ready = Ready(id=job.pk, queue=job.queue, priority=job.priority, order_key=job.order_key)
+    try:
+        rank = sets.rank(ready)
+    except BrokerUnavailable:
+        return ["The broker does not answer; it is published as soon as the broker is back."]
+    if rank is None:
+        return ["It is in no ready set at the moment; the next sweep publishes it."]
+    return [f"{rank} jobs stand before it in line." if rank != 1 else "One job stands before it in line."]
+
+
+def stray_claims() -> list[UUID]:
+    """Jobs that a worker holds which is silent, buried, stopped or unknown; rescue is due for them."""
+    alive = {worker.id for worker in selectors.workers() if worker.state == "alive"}
+    strays = [worker for worker in lookup.holding_workers() if worker not in alive]
+    return list(Job.objects.filter(state=State.PROCESSING, worker_id__in=strays).values_list("pk", flat=True)[:_PAGE])
+
+
+def unknown_to_all_workers() -> dict[str, int]:
+    """Actor -> pending jobs that no live worker knows. Counted over the current rows."""
+    known = {actor for worker in selectors.workers() if worker.state == "alive" for actor in worker.actors}
+    rows = sql.query(f"SELECT actor, count(*) AS n FROM {sql.JOB} WHERE state = 'pending' GROUP BY actor")
+    return {row["actor"]: int(row["n"]) for row in rows if row["actor"] not in known}

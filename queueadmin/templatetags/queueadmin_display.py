@@ -1,0 +1,78 @@
+"""Template filters over `queueadmin.display`, and times that are relative to read and exact on hover."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from queueadmin import display
+from queueadmin.states import State
+
+register = template.Library()
+
+_LABELS = {str(value): str(label) for value, label in State.choices}
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    return display.duration(seconds)
+
+
+@register.filter
+def pretty_json(value: Any) -> str:
+    return display.pretty_json(value)
+
+
+@register.filter
+def one_line(detail: dict[str, Any]) -> str:
+    return display.one_line(detail)
+
+
+@register.filter
+def visible(text: object) -> str:
+    return display.visible(text)
+
+
+@register.filter
+def visible_lines(text: object) -> str:
+    return display.visible(text, limit=8_000, lines=True)
+
+
+@register.filter
+def state_badge(state: str) -> SafeString:
+    """A state as a coloured label; the colour only repeats the word."""
+    known = state if state in _LABELS else "unknown"
+    return format_html(
+        '<span class="qa-state qa-state-{}">{}</span>', known, _LABELS.get(state, display.visible(state))
+    )
+
+
+@register.filter
+def ago(moment: datetime | None) -> SafeString | str:
+    """How long ago, or how far ahead, with the exact time on hover."""
+    if moment is None:
+        return "-"
+    seconds = (timezone.now() - moment).total_seconds()
+    text = f"{display.duration(seconds)} ago" if seconds >= 0 else f"in {display.duration(-seconds)}"
+    return _time(moment, text)
+
+
+@register.filter
+def exact(moment: datetime | None) -> SafeString | str:
+    """A time to the millisecond, with its distance from now on hover."""
+    if moment is None:
+        return "-"
+    local = timezone.localtime(moment)
+    age = display.duration((timezone.now() - moment).total_seconds())
+    text = f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03}"
+    return format_html('<time datetime="{}" title="{} ago">{}</time>', moment.isoformat(), age, text)
+
+
+def _time(moment: datetime, text: str) -> SafeString:
+    local = timezone.localtime(moment)
+    return format_html('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S %Z}">{}</time>', moment.isoformat(), local, text)
