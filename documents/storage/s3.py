@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,16 @@ from documents.storage.keys import normalise_key
 
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 _READ_BYTES = 64 * 1024
+_session_lock = threading.Lock()
+
+
+@functools.cache
+def _session() -> Any:
+    """One session for all stores: each new one would read boto3's service descriptions again (0.1 s).
+
+    Sessions are not thread-safe while they make clients, hence the lock around their use; clients are.
+    """
+    return boto3.session.Session()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +51,11 @@ class S3Connection:
 
     def client(self) -> Any:
         """Make a boto3 client. Without keys, boto3's own chain finds them (environment, instance role)."""
-        return boto3.session.Session().client(
+        with _session_lock:
+            return self._client(_session())
+
+    def _client(self, session: Any) -> Any:
+        return session.client(
             "s3",
             endpoint_url=self.endpoint_url or None,
             region_name=self.region or "auto" if self.endpoint_url else self.region or None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import io
 import warnings
 import zipfile
@@ -71,6 +72,57 @@ def _ole_entry(name: str, *, kind: int, start: int, size: int, right: int = -1, 
         raw.ljust(64, b"\0") + len(raw).to_bytes(2, "little") + bytes([kind, 1]) + number(-1) + number(right)
         + number(child) + bytes(36) + number(start) + number(size) + bytes(4)
     )  # fmt: skip
+
+
+def encrypted_pdf(password: str, text: str = "Nobody may read this") -> bytes:
+    """Return a PDF encrypted with RC4 and 40 bits (ISO 32000-1, 7.6.3, algorithms 1 to 4, revision 2)."""
+    padding = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
+    user, owner = ((word.encode() + padding)[:32] for word in (password, "owner"))
+    owner_entry = _rc4(_md5(owner)[:5], user)
+    key = _md5(user + owner_entry + (-4 & 0xFFFFFFFF).to_bytes(4, "little") + b"0123456789abcdef")[:5]
+    stream = _rc4(
+        _md5(key + (4).to_bytes(3, "little") + bytes(2))[:10], f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET".encode()
+    )
+    font = b"<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources %s >>" % font,
+        f"<< /Length {len(stream)} >>\nstream\n".encode() + stream + b"\nendstream",
+        f"<< /Filter /Standard /V 1 /R 2 /P -4 /O <{owner_entry.hex()}> /U <{_rc4(key, padding).hex()}> >>".encode(),
+    ]
+    out, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(out))
+        out += f"{number} 0 obj\n".encode() + body + b"\nendobj\n"
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
+    identifier = b"0123456789abcdef".hex()
+    return (
+        out
+        + (
+            f"xref\n0 6\n0000000000 65535 f \n{table}trailer\n<< /Size 6 /Root 1 0 R /Encrypt 5 0 R "
+            f"/ID [<{identifier}> <{identifier}>] >>\nstartxref\n{len(out)}\n%%EOF\n"
+        ).encode()
+    )
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _rc4(key: bytes, data: bytes) -> bytes:
+    state, j = list(range(256)), 0
+    for i in range(256):
+        j = (j + state[i] + key[i % len(key)]) % 256
+        state[i], state[j] = state[j], state[i]
+    i = j = 0
+    out = bytearray()
+    for byte in data:
+        i = (i + 1) % 256
+        j = (j + state[i]) % 256
+        state[i], state[j] = state[j], state[i]
+        out.append(byte ^ state[(state[i] + state[j]) % 256])
+    return bytes(out)
 
 
 @pytest.fixture

@@ -97,6 +97,8 @@ def litter(request: Request) -> str:
     locked.mkdir()
     (locked / "secret.txt").write_text("left behind")
     locked.chmod(0)
+    os.mkfifo(request.work_dir / "fifo")
+    (request.work_dir / "link").symlink_to("/")
     return str(request.work_dir)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from documents.extraction.base import Extraction
-from documents.extraction.errors import Damaged, ExtractionError, MissingDependency, TooLarge, TooManyPages
-from tests.documents.extraction.conftest import SAMPLES, ole, zipped
+from documents.extraction.errors import Damaged, Encrypted, ExtractionError, MissingDependency, TooLarge, TooManyPages
+from tests.documents.extraction.conftest import SAMPLES, encrypted_pdf, ole, zipped
 
 Extract = Callable[..., Extraction]
 
@@ -41,6 +41,16 @@ def test_a_pdf_is_read_page_by_page_with_its_metadata(extract: Extract) -> None:
 def test_a_pdf_with_too_many_pages_is_refused(extract: Extract) -> None:
     with pytest.raises(TooManyPages, match="2 pages; at most 1"):
         extract(sample("two-pages.pdf"), "x.pdf", max_pages=1)
+
+
+def test_a_pdf_with_a_password_is_encrypted_and_no_other_engine_is_asked(extract: Extract) -> None:
+    with pytest.raises(Encrypted) as caught:
+        extract(encrypted_pdf("secret"), "x.pdf")
+    assert [one.engine for one in caught.value.tried] == ["pypdfium2"]
+
+
+def test_a_pdf_encrypted_with_the_empty_password_is_read(extract: Extract) -> None:
+    assert extract(encrypted_pdf("", text="Everybody may read this"), "x.pdf").text.strip() == "Everybody may read this"
 
 
 def test_a_pdf_that_is_cut_off_is_damaged_in_every_engine(extract: Extract) -> None:
