@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from ingestion_site.embedded import leash
 from tests.conftest import SERVICE_VARIABLES
 from tests.processes import alive, family
-from tests.servers import PROJECT_DIR, ManageCommand, wait_until
+from tests.servers import PROJECT_DIR, ManageCommand, PostgresServer, ValkeyServer, wait_until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.skipif(os.name != "posix", reason="POSIX processes")]
 
@@ -63,11 +64,11 @@ def everyone(command: ManageCommand) -> list[int]:
     return pids
 
 
-def manage(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def manage(data_dir: Path, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     variables = {key: value for key, value in os.environ.items() if key not in SERVICE_VARIABLES}
     return subprocess.run(
         [sys.executable, "manage.py", *arguments, "--data-dir", str(data_dir)],
-        cwd=PROJECT_DIR, env=variables, capture_output=True, text=True, timeout=60,
+        cwd=PROJECT_DIR, env={**variables, **given}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
 
@@ -215,3 +216,39 @@ def test_wrong_options_are_refused_with_what_is_allowed(tmp_path: Path, argument
     assert done.returncode in (1, 2)
     assert allowed in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_given_servers_are_used_and_never_migrated_or_started(
+    up: UpFactory, tmp_path: Path, postgres_server: PostgresServer, valkey_server: ValkeyServer
+) -> None:
+    # Given an empty database of somebody's own, and a broker
+    name = f"up_{os.getpid()}"
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    given = {"DATABASE_URL": postgres_server.url(name), "REDIS_URL": valkey_server.url}
+    # When it is not migrated / Then up says what to do
+    refused = manage(tmp_path / "var", "up", "--port", "0", **given)
+    assert refused.returncode == 1
+    assert "manage.py migrate" in refused.stderr
+    # When it is / Then the samples pass through both
+    assert manage(tmp_path / "var", "migrate", **given).returncode == 0
+    up("--exit-after-samples", "--port", "0", "--processes", "1", until="samples completed.", **given)
+    assert not (tmp_path / "var" / "valkey").exists()
+    assert not (tmp_path / "var" / "db.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "said"),
+    [
+        ("REDIS_URL", "redis://:hunter2@127.0.0.1:{port}/0", "The server that REDIS_URL names cannot be used"),
+        ("DATABASE_URL", "postgresql://me:hunter2@127.0.0.1:{port}/db", "The database cannot be used"),
+    ],
+)
+def test_given_servers_that_do_not_answer_are_named(
+    tmp_path: Path, free_port: int, name: str, url: str, said: str
+) -> None:
+    done = manage(tmp_path / "var", "up", "--port", "0", **{name: url.format(port=free_port)})
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout

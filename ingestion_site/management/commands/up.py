@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
+from django.db import DatabaseError, connections
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
@@ -19,6 +19,8 @@ from ingestion_site.embedded import data_dir, first_start, samples
 from ingestion_site.embedded.report import results_table, tour
 from ingestion_site.embedded.stack import CannotStart, Stack, host_header, port_for
 from ingestion_site.embedded.supervisor import Supervisor
+from queueadmin.exceptions import QueueAdminError
+from queueadmin.management.commands.rundramatiq import our_broker
 
 SAMPLES_SECONDS = 300.0
 
@@ -99,13 +101,21 @@ class Command(BaseCommand):
     def start_broker(self, stack: Stack, supervisor: Supervisor) -> str:
         """The broker's URL: REDIS_URL, or that of an embedded Valkey started now."""
         if not settings.ENVIRONMENT.redis_is_embedded:
+            try:
+                our_broker().ready_sets.require_supported()
+            except QueueAdminError as error:
+                raise CannotStart(f"The server that REDIS_URL names cannot be used. {error}") from error
             return str(settings.REDIS_URL)
         self.console.print(f"Starting the embedded Valkey in {stack.data_dir} ...")
         return stack.start_broker(supervisor)
 
     def prepare_database(self) -> None:
         self.console.print("Preparing the database ...")
-        if not first_start.migrate():
+        try:
+            complete = first_start.migrate()
+        except DatabaseError as error:
+            raise CannotStart(f"The database cannot be used: {str(error).strip()}") from error
+        if not complete:
             raise CannotStart(
                 "The database that DATABASE_URL names has migrations to run. Do that with: manage.py migrate"
             )
