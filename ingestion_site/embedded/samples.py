@@ -14,8 +14,15 @@ import httpx
 PREFIX = "samples"
 POLL_SECONDS = 0.1
 TERMINAL = frozenset({"completed", "failed", "dead_letter", "cancelled"})
-TYPES = {".md": "text/markdown", ".eml": "message/rfc822"}
-"""Content types that Python's table lacks, or lacks on some systems."""
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+TYPES = {
+    ".docx": f"{_OFFICE}.wordprocessingml.document",
+    ".eml": "message/rfc822",
+    ".md": "text/markdown",
+    ".pptx": f"{_OFFICE}.presentationml.presentation",
+    ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+}
+"""Content types that Python knows only where the system has a table of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
