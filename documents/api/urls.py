@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.urls import URLPattern, path, re_path
+from django.views.decorators.common import no_append_slash
 
 from documents.api import views
 
@@ -22,5 +23,6 @@ urlpatterns = [
     *_endpoint("task/<str:task_id>/status", views.Status, "task-status"),
     *_endpoint("task/<str:task_id>/result", views.Result, "task-result"),
     *_endpoint("task/<str:task_id>/retry", views.Retry, "task-retry"),
-    re_path("", views.Nothing.as_view()),
+    # Not worth a redirect to itself with a slash.
+    re_path("", no_append_slash(views.Nothing.as_view())),
 ]

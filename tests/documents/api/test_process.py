@@ -174,7 +174,7 @@ def test_another_media_type_is_a_415(api: Api, content_type: str) -> None:
     assert_problem(api.post(PROCESS, b"{}", content_type=content_type), 415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", "hex", "no-such", "utf-16", "\x00"])
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", "no-such", "utf-16"])
 def test_a_charset_parameter_changes_nothing(api: Api, charset: str) -> None:
     response = api.post(PROCESS + "?a=%41", submission(), content_type=f"application/json; charset={charset}")
     assert response.status_code == 202, response.content

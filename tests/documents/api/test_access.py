@@ -1,0 +1,173 @@
+"""Who may do what: walked from the table of paths, so that a new endpoint cannot be forgotten."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern
+from django.utils import timezone
+
+from documents import api_keys
+from documents.api import urls, views
+from documents.models import ApiKey, Scope
+from queueadmin.states import State
+from tests.documents.api.client import PROCESS, STATS, Api, assert_problem, submission
+from tests.documents.api.tasks import task_in
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+PREFIX = "/api/documents/"
+UNKNOWN_ID = "01890000-0000-7000-8000-000000000000"
+
+
+def endpoints() -> list[tuple[str, str, Any]]:
+    """(method, route, view class) of every endpoint in the table."""
+    found = []
+    for pattern in urls.urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        view = pattern.callback.cls  # type: ignore[attr-defined]  # what as_view() leaves on the function
+        if pattern.name:
+            found += [(name, str(pattern.pattern), view) for name in ("get", "post", "delete") if hasattr(view, name)]
+    return found
+
+
+ENDPOINTS = endpoints()
+OF_A_TASK = [item for item in ENDPOINTS if "<" in item[1]]
+IDS = [f"{method} {route}" for method, route, _ in ENDPOINTS]
+TASK_IDS = [f"{method} {route}" for method, route, _ in OF_A_TASK]
+
+
+def call(api: Api, method: str, route: str, task_id: str = UNKNOWN_ID) -> Any:
+    path = PREFIX + route.replace("<str:task_id>", task_id)
+    return api.post(path, submission()) if method == "post" else api.request(method.upper(), path)
+
+
+def test_the_table_has_the_endpoints_of_the_contract() -> None:
+    assert {(method, route) for method, route, _ in ENDPOINTS} >= {
+        ("post", "process"),
+        ("get", "queue/stats"),
+        ("get", "task/<str:task_id>/status"),
+        ("get", "task/<str:task_id>/result"),
+        ("post", "task/<str:task_id>/retry"),
+    }
+
+
+@pytest.mark.parametrize(("method", "route", "view"), ENDPOINTS, ids=IDS)
+def test_without_a_valid_key_everything_is_a_401_with_a_challenge(
+    make_key: Callable[..., Any], method: str, route: str, view: Any
+) -> None:
+    # Given keys that are none, unknown, of another scheme, expired, revoked
+    expired = make_key(expires_at=timezone.now() - timedelta(seconds=1)).key
+    revoked = make_key()
+    api_keys.revoke(str(revoked.record.pk))
+    callers = [Api(None), Api("ing_unknown"), Api("x" * 5000), Api("ü"), Api(expired), Api(revoked.key)]
+    for value in ("Basic dTpw", "Bearer", "Bearer ", revoked.key):
+        caller = Api(None)
+        caller.headers["Authorization"] = value
+        callers.append(caller)
+    for caller in callers:
+        # When
+        response = call(caller, method, route)
+        # Then
+        assert_problem(response, 401, "unauthenticated")
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(("method", "route", "view"), ENDPOINTS, ids=IDS)
+def test_a_key_without_the_scope_is_a_403_that_names_it(
+    make_api: Callable[..., Api], method: str, route: str, view: Any
+) -> None:
+    lacking = set(Scope) - view.scopes
+    assert lacking, "every endpoint needs some scope"
+    for scope in lacking:
+        problem = assert_problem(call(make_api(scope), method, route), 403, "missing_scope")
+        assert all(wanted in problem["detail"] for wanted in view.scopes)
+
+
+@pytest.mark.parametrize(("method", "route", "view"), OF_A_TASK, ids=TASK_IDS)
+@pytest.mark.parametrize("state", [State.PENDING, State.COMPLETED, State.FAILED])
+def test_another_tenants_task_is_a_404_like_one_that_does_not_exist(
+    make_api: Callable[..., Api], method: str, route: str, view: Any, state: State
+) -> None:
+    # Given a task of one tenant, and a key of another that may do everything
+    task_id = str(task_in(state))
+    stranger = make_api(tenant="acme")
+    # When
+    foreign, unknown = call(stranger, method, route, task_id), call(stranger, method, route)
+    # Then
+    problems = [assert_problem(response, 404, "task_not_found") for response in (foreign, unknown)]
+    assert problems[0]["detail"] == problems[1]["detail"]
+
+
+@pytest.mark.parametrize(("method", "route", "view"), OF_A_TASK, ids=TASK_IDS)
+@pytest.mark.parametrize("task_id", ["x", "1", "0" * 36, "-" * 36, "..", "%00", "%FF", "None", UNKNOWN_ID + "0"])
+def test_what_is_no_uuid_names_no_task(
+    make_api: Callable[..., Api], method: str, route: str, view: Any, task_id: str
+) -> None:
+    response = call(make_api(), method, route, task_id)
+    assert assert_problem(response, 404, response.json()["code"])["code"] in ("task_not_found", "not_found")
+
+
+def test_a_task_id_in_capitals_is_the_same_task(make_api: Callable[..., Api]) -> None:
+    task_id = str(task_in(State.PENDING)).upper()
+    assert make_api().get(f"{PREFIX}task/{task_id}/status").status_code == 200
+
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
+WRONG = [
+    (method, route, other)
+    for method, route, view in ENDPOINTS
+    for other in METHODS
+    if other == "OPTIONS" or not hasattr(view, other.lower())
+]
+
+
+@pytest.mark.parametrize(("method", "route", "other"), WRONG, ids=[f"{other} {route}" for _, route, other in WRONG])
+def test_other_methods_are_a_405_that_names_the_right_one(
+    make_api: Callable[..., Api], method: str, route: str, other: str
+) -> None:
+    response = make_api().request(other, PREFIX + route.replace("<str:task_id>", UNKNOWN_ID))
+    assert_problem(response, 405, "method_not_allowed")
+    assert method.upper() in response.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/", "/api/nothing", "/api/documents", "/api/documents/x/y", "/api/documents/%00"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_an_unknown_path_is_a_404_problem(path: str, method: str) -> None:
+    assert_problem(Client(raise_request_exception=False).generic(method, path), 404, "not_found")
+
+
+def test_a_scheme_in_any_case_and_spaces_around_the_key_are_taken(make_key: Callable[..., Any]) -> None:
+    caller = Api(None)
+    caller.headers["Authorization"] = f"bEARER  {make_key('read').key} "
+    assert caller.get(STATS).status_code == 200
+
+
+def test_the_keys_last_use_is_noted_at_most_once_a_minute(make_key: Callable[..., Any]) -> None:
+    # Given
+    issued = make_key("read")
+    # When
+    Api(issued.key).get(STATS)
+    # Then
+    first = ApiKey.objects.get(pk=issued.record.pk).last_used_at
+    assert first is not None
+    assert abs((first - timezone.now()).total_seconds()) < 30
+    # When it is used again at once
+    Api(issued.key).get(STATS)
+    assert ApiKey.objects.get(pk=issued.record.pk).last_used_at == first
+
+
+def test_no_answer_holds_the_key(make_key: Callable[..., Any]) -> None:
+    issued = make_key("read")
+    caller = Api(issued.key)
+    for response in (caller.get(STATS), caller.post(PROCESS, b"{"), caller.get("/api/documents/x")):
+        assert issued.key.encode() not in response.content
+
+
+def test_every_view_of_the_api_is_in_the_table() -> None:
+    declared = {view for _, _, view in ENDPOINTS} | {views.ApiView, views.TaskView, views.Nothing}
+    assert set(views.ApiView.__subclasses__()) | set(views.TaskView.__subclasses__()) <= declared
