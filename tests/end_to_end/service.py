@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from documents.models import IngestionTask
-from documents.tasks import deliver_webhook, ingest_document
+from documents import services
 from queueadmin.models import Job, JobEvent, JobProgress
 from queueadmin.states import TERMINAL
 from tests import servers
@@ -30,23 +29,13 @@ class Service:
         """A worker that has booted."""
         return self.start_worker(threads=threads, processes=processes, variables={**self.variables, **variables})
 
-    def submit(self, key: str, *, callback_url: str = "", file_size: int | None = None, **options: Any) -> UUID:
-        """Accept a task as the API does: request and job in one transaction; the id of both."""
-        if callback_url:
-            options["follow_up"] = deliver_webhook
-        sent = ingest_document.send_with_options(
-            kwargs={
-                "tenant": "default", "r2_key": key, "file_name": Path(key).name,
-                "content_type": "application/octet-stream", "file_size": file_size,
-            },
-            **options,
-        )  # fmt: skip
-        IngestionTask.objects.create(
-            job_id=UUID(sent.message_id), tenant="default", document_id="doc-1", user_id="user-1",
-            file_name=Path(key).name, r2_key=key, content_type="application/octet-stream", callback_url=callback_url,
-            metadata={"case": "7"},
-        )  # fmt: skip
-        return UUID(sent.message_id)
+    def submit(self, key: str, **fields: Any) -> UUID:
+        """Accept a task as the API does; its id."""
+        given: dict[str, Any] = {
+            "tenant": "default", "document_id": "doc-1", "user_id": "user-1", "file_name": Path(key).name,
+            "r2_key": key, "content_type": "application/octet-stream", "metadata": {"case": "7"},
+        }  # fmt: skip
+        return services.submit(services.SubmitRequest(**(given | fields))).task_id
 
     def wait(self, *ids: UUID, seconds: float = 30.0) -> Mapping[UUID, Job]:
         """The jobs, once each of them has ended; TimeoutError names the states of those that have not."""

@@ -1,0 +1,88 @@
+"""Workers that die, are stopped, or are told to give a document up."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from queueadmin import operations
+from queueadmin.models import Job, JobEvent
+from tests.end_to_end.service import Service
+from tests.processes import alive, family
+from tests.servers import wait_until
+from tests.slow_documents import long_pdf
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
+
+
+def test_the_work_of_a_killed_worker_is_done_within_20_seconds_of_a_worker_being_there(service: Service) -> None:
+    # Given a worker in the middle of a document
+    service.put("long.pdf", long_pdf(1500))
+    task = service.submit("long.pdf")
+    worker = service.worker()
+    service.until_running(task, "extract")
+    processes = family(worker.pid)
+    # When it is killed, master and all
+    os.killpg(worker.pid, signal.SIGKILL)
+    # Then the extraction dies with it
+    wait_until(lambda: not alive(processes), seconds=5, what="the extraction to die with its worker")
+    # And another worker completes the document
+    service.worker()
+    started = time.monotonic()
+    job = service.one(task)
+    assert time.monotonic() - started < 20
+    assert (job.state, job.attempt, job.crashes, job.failures) == ("completed", 2, 1, 0)
+    assert service.edges(task) == ["submit", "claim", "rescue", "promote", "claim", "complete"]
+    # And nothing of the first download is left lying about after the second
+    assert [path for path in (service.data_dir / "work").glob("fetched-*/*/*") if path.is_file()] == []
+
+
+def test_a_running_document_is_cancelled_within_seconds(service: Service) -> None:
+    # Given a document at work
+    service.put("long.pdf", long_pdf(9000))
+    task = service.submit("long.pdf")
+    service.worker()
+    service.until_running(task, "extract")
+    # When a person cancels it
+    started = time.monotonic()
+    operations.cancel([task], by="ann", source="api")
+    job = service.one(task, seconds=10)
+    # Then it stops soon, and the worker is free for others
+    assert time.monotonic() - started < 3
+    assert job.state == "cancelled"
+    service.put("b.txt", b"next")
+    assert service.one(service.submit("b.txt")).state == "completed"
+
+
+def test_a_worker_that_is_asked_to_leave_gives_its_document_back(service: Service) -> None:
+    # Given a worker with a document that takes longer than the time it has to leave
+    service.put("long.pdf", long_pdf(10_000))
+    task = service.submit("long.pdf")
+    worker = service.worker()
+    service.until_running(task, "extract")
+    processes = family(worker.pid)
+    # When it gets SIGTERM
+    started = time.monotonic()
+    code = worker.stop(30)
+    # Then it exits in order within its budget and leaves no process
+    assert code == 0
+    assert time.monotonic() - started < 25
+    assert alive(processes) == []
+    # And the document waits for another worker, with no attempt held against it
+    job = Job.objects.get(pk=task)
+    assert (job.state, job.failures, job.crashes, job.error_code) == ("pending", 0, 0, "")
+    assert JobEvent.objects.filter(job_id=task, edge="release").get().detail == {"reason": "shutdown"}
+    # And nothing of it is left on the disk
+    assert list((service.data_dir / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_worker_leaves_at_once_and_in_order(service: Service, number: signal.Signals) -> None:
+    worker = service.worker()
+    started = time.monotonic()
+    psutil.Process(worker.pid).send_signal(number)
+    assert worker.process is not None
+    assert worker.process.wait(15) == 0
+    assert time.monotonic() - started < 8
