@@ -82,7 +82,7 @@ class IngestionTaskAdmin(JobListAdmin):
     """Every document that was submitted, and where it stands."""
 
     job_path = "job__"
-    list_display = ["file", "state", "document", "submitted_by", "tenant", "attempts", "age", "took", "error"]
+    list_display = ["file", "state", "error", "document", "submitted_by", "tenant", "attempts", "age", "took"]
     list_display_links = ["file"]
     list_filter = [StateFilter, CreatedFilter, TenantFilter]
     list_select_related = ["job"]

@@ -22,7 +22,7 @@ from queueadmin import display, views
 from queueadmin.filters import ActorFilter, BoundedPaginator, CreatedFilter, QueueFilter, StateFilter
 from queueadmin.models import Job, OperationLog, QueueControl
 from queueadmin.states import State
-from queueadmin.templatetags.queueadmin_display import ago, state_badge
+from queueadmin.templatetags.queueadmin_display import age, state_badge
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -92,12 +92,13 @@ class JobListAdmin(LedgerAdmin):
     @admin.display(description="attempts")
     def attempts(self, row: Any) -> str:
         job = self.job_of(row)
-        text = f"{min(job.failures + 1, job.max_attempts) if job.attempt else 0} of {job.max_attempts}"
+        under_way = job.state in (State.PROCESSING, State.COMPLETED)
+        text = f"{job.failures + under_way} of {job.max_attempts}"
         return text if job.run == 1 else f"{text}, run {job.run}"
 
     @admin.display(description="age")
     def age(self, row: Any) -> Any:
-        return ago(self.job_of(row).created_at)
+        return age(self.job_of(row).created_at)
 
     @admin.display(description="duration")
     def took(self, row: Any) -> str:
@@ -169,7 +170,7 @@ def _operate_on_jobs(model_admin: JobListAdmin, request: HttpRequest, operation:
 class JobAdmin(JobListAdmin):
     """Jobs of every actor."""
 
-    list_display = ["short_id", "state", "actor", "queue", "partition_key", "attempts", "age", "took", "error"]
+    list_display = ["short_id", "state", "error", "actor", "queue", "partition_key", "attempts", "age", "took"]
     list_display_links = ["short_id"]
     list_filter = [StateFilter, CreatedFilter, QueueFilter, ActorFilter]
     ordering = [F("id").desc()]

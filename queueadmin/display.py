@@ -56,6 +56,17 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
+def age(seconds: float | None) -> str:
+    """Seconds in their largest unit only, "3 m" or "2 h": for columns, where exactness costs width."""
+    if seconds is None:
+        return "-"
+    seconds = max(0.0, seconds)
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
 def pretty_json(value: Any, *, limit: int = 20_000) -> str:
     """A JSON value, indented; cut to `limit` characters."""
     return visible(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True), limit=limit, lines=True)

@@ -63,16 +63,24 @@ def ago(moment: datetime | None) -> SafeString | str:
 
 
 @register.filter
+def age(moment: datetime | None) -> SafeString | str:
+    """How long ago in one unit, with the exact time on hover."""
+    if moment is None:
+        return "-"
+    return _time(moment, display.age((timezone.now() - moment).total_seconds()))
+
+
+@register.filter
 def exact(moment: datetime | None) -> SafeString | str:
     """A time to the millisecond, with its distance from now on hover."""
     if moment is None:
         return "-"
     local = timezone.localtime(moment)
-    age = display.duration((timezone.now() - moment).total_seconds())
+    distance = display.duration((timezone.now() - moment).total_seconds())
     text = f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03}"
-    return format_html('<time datetime="{}" title="{} ago">{}</time>', moment.isoformat(), age, text)
+    return format_html('<time datetime="{}" title="{} ago">{}</time>', moment.isoformat(), distance, text)
 
 
 def _time(moment: datetime, text: str) -> SafeString:
-    local = timezone.localtime(moment)
-    return format_html('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S %Z}">{}</time>', moment.isoformat(), local, text)
+    exactly = f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exactly, text)
