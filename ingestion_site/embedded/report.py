@@ -3,6 +3,7 @@
 import json
 import shlex
 
+from django.conf import settings
 from rich.table import Table
 from rich.text import Text
 
@@ -46,7 +47,7 @@ def tour(stack: Stack, key: str, password: str | None, example: samples.Sample) 
     if password:
         lines[-1:] = [
             f"Staff user {STAFF_NAME}, password {password}",
-            "           (shown this once; change it with: manage.py changepassword admin)",
+            f"           (shown this once; to change it: {manage(stack)} changepassword {STAFF_NAME})",
             "",
         ]
     lines += [
@@ -56,6 +57,12 @@ def tour(stack: Stack, key: str, password: str | None, example: samples.Sample) 
         "",
     ]
     return Text("\n".join(lines))
+
+
+def manage(stack: Stack) -> str:
+    """How to run manage.py against this service from the project's directory."""
+    elsewhere = stack.data_dir != settings.BASE_DIR / "var"
+    return ".venv/bin/python manage.py" + (f" --data-dir {shlex.quote(str(stack.data_dir))}" if elsewhere else "")
 
 
 def curl(stack: Stack, key: str, sample: samples.Sample) -> str:
