@@ -12,6 +12,9 @@ MIB = 1024 * 1024
 PAGE_BREAK = "\n\n"
 """What stands between two pages in `Extraction.text`."""
 
+VISIBLE_WITHOUT_TEXT = "pages_without_text"
+"""Metadata key: number of pages that show something (a picture, usually) but hold no text."""
+
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 Progress = Callable[[str, int | None, int | None], None]
 """Called with (stage, done, total): "extract", 12, 619."""

@@ -6,8 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from documents.extraction.base import Engine, Extraction, Request, Tried
-from documents.extraction.engines.pdfium import VISIBLE_WITHOUT_TEXT
+from documents.extraction.base import VISIBLE_WITHOUT_TEXT, Engine, Extraction, Request, Tried
 from documents.extraction.errors import (
     Damaged,
     ExtractionError,

@@ -22,9 +22,8 @@ from typing import Any
 from documents.extraction import chain, protections
 from documents.extraction.base import PAGE_BREAK, Engine, Extraction, Identity, JsonValue, Request, to_dict
 from documents.extraction.errors import ExtractionError, OutOfMemory, TooLarge
+from documents.extraction.workspace import EXIT_OUT_OF_MEMORY, RESULT_FILE, TEXT_FILE
 
-TEXT_FILE, RESULT_FILE = "text.txt", "result.json"
-EXIT_OUT_OF_MEMORY = 86
 _REPORT_SECONDS = 0.05
 
 

@@ -7,9 +7,7 @@ import dataclasses
 import json
 import os
 import select
-import shutil
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -19,19 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from documents.extraction.base import Extraction, Limits, Page, Tried
-from documents.extraction.child import EXIT_OUT_OF_MEMORY, RESULT_FILE, TEXT_FILE
 from documents.extraction.errors import (
     ExtractionError,
     ExtractionTimeout,
     ExtractorCrashed,
     OutOfMemory,
     SandboxUnavailable,
-    TooLarge,
+)
+from documents.extraction.workspace import (
+    EXIT_OUT_OF_MEMORY,
+    RESULT_FILE,
+    TEXT_FILE,
+    empty_directory,
+    read_capped,
+    remove_tree,
 )
 
 _MAX_LINE_BYTES = 1024 * 1024
 _SWEEPS = 5
 _ROOT = Path(__file__).resolve().parents[2]
+
+
+class DeadlinePassed(Exception):
+    """The child has not answered in time."""
 
 
 class ChildGone(Exception):
@@ -132,7 +140,7 @@ class ChildProcess:
         """Wait for the first line. Raises SandboxUnavailable, with the child ended and disposed of."""
         try:
             self.protections = self.receive(time.monotonic() + seconds)["protections"]
-        except (ChildGone, TimeoutError, ExtractorCrashed) as error:
+        except (ChildGone, DeadlinePassed, ExtractorCrashed) as error:
             end = self.dispose()
             raise SandboxUnavailable(evidence=dataclasses.asdict(end)) from error
 
@@ -146,7 +154,7 @@ class ChildProcess:
             raise ChildGone from error
 
     def receive(self, deadline: float) -> dict[str, Any]:
-        """Return the next reply. Raises TimeoutError at `deadline` (monotonic), ChildGone when the pipe ends."""
+        """Return the next reply. Raises DeadlinePassed at `deadline` (monotonic), ChildGone when the pipe ends."""
         while (at := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > _MAX_LINE_BYTES:
                 raise ExtractorCrashed("The extraction process sent nonsense.")
@@ -171,7 +179,7 @@ class ChildProcess:
         poller.register(self._replies, select.POLLIN)
         remaining = deadline - time.monotonic()
         if remaining <= 0 or not poller.poll(remaining * 1000):
-            raise TimeoutError
+            raise DeadlinePassed
 
     def kill(self) -> None:
         """End the child, its process group and every descendant that left the group. May be called twice, by anyone.
@@ -257,22 +265,6 @@ def tried_from(rows: Any) -> tuple[Tried, ...]:
     )
 
 
-def read_capped(path: Path, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes, following no link. Raises TooLarge or ExtractorCrashed."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise ExtractorCrashed("The extraction process wrote no result.") from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise ExtractorCrashed("The extraction process wrote no result.")
-    with os.fdopen(descriptor, "rb") as file:
-        if status.st_size > limit:
-            raise TooLarge()
-        return file.read(limit)
-
-
 def sweep(home: Path, *, spare: int = 0) -> int:
     """Kill every process whose environment names `home`, except `spare`; return how many.
 
@@ -304,31 +296,3 @@ def _environ_of(pid: int) -> bytes:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:  # gone, or another user's
         return b""
-
-
-def empty_directory(path: Path) -> None:
-    """Make `path` an empty directory of mode 0700, whatever was put there. Keeps a clean one: rmdir is slow."""
-    with contextlib.suppress(OSError):
-        status = path.lstat()
-        if stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700:
-            for entry in os.scandir(path):
-                remove_tree(Path(entry.path))
-            return
-    remove_tree(path)
-    path.mkdir(mode=0o700)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory tree, whatever permissions an archive gave to what it unpacked there.
-
-    Never follows a link. What still cannot be removed stays; the next owner of the parent directory tries again.
-    """
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        for directory, _, _ in os.walk(path):
-            with contextlib.suppress(OSError):
-                Path(directory).chmod(0o700)
-        shutil.rmtree(path, ignore_errors=True)

@@ -8,11 +8,8 @@ from __future__ import annotations
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
-from documents.extraction.base import Extraction, Identity, JsonValue, Page, Request, extraction
+from documents.extraction.base import VISIBLE_WITHOUT_TEXT, Extraction, Identity, JsonValue, Page, Request, extraction
 from documents.extraction.errors import Damaged, Encrypted, TooLarge, TooManyPages, UnsupportedType
-
-VISIBLE_WITHOUT_TEXT = "pages_without_text"
-"""Metadata key: number of pages that show something (a picture, usually) but hold no text."""
 
 _METADATA = {
     "Title": "title", "Author": "author", "Subject": "subject", "Keywords": "keywords", "Creator": "creator",

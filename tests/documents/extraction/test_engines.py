@@ -401,3 +401,12 @@ def test_extraction_imports_no_django() -> None:
     )
     loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
     assert not loaded & {"django", "rest_framework", "dramatiq", "boto3", "queueadmin", "ingestion_site"}
+
+
+def test_the_worker_itself_loads_no_parser() -> None:
+    """What parses documents belongs into the child; the worker's own process only judges their first bytes."""
+    script = "import json, sys, documents.extraction.sandbox; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=SAMPLES.parent
+    )
+    assert not {"pypdfium2", "lxml", "textract", "documents.extraction.registry"} & set(json.loads(done.stdout))
