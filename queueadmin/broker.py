@@ -200,7 +200,11 @@ class LedgerRedisBroker(Broker):
             self.runtime = None
 
     def _boot(self, worker: Worker) -> None:
-        self.ready_sets.require_supported()
+        try:
+            self.ready_sets.require_supported()
+        except BrokerUnavailable as error:
+            # Not a reason to die: the consumer waits for the broker.
+            logger.warning("the worker starts without its broker", extra={"error": str(error)})
         self.runtime = WorkerRuntime(self, threads=worker.worker_threads)
         self.runtime.start()
 

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 EXIT_BURIED = 70
 """Exit code of a worker that learns that its jobs were given to others."""
 
-_STALLED_SECONDS = 5.0
+_STALLED_SECONDS = 7.0
 """A writer or consumer that has not looped for this long is stuck: the beat stops vouching for it."""
 _FLUSH_SECONDS = 4.0
 
