@@ -115,8 +115,9 @@ def recognise(key: str, *, now: datetime | None = None) -> Caller:
     moment = now or timezone.now()
     if len(key) > _MAX_CHARACTERS:
         raise InvalidApiKey()
+    digest = _hash(key)
     row = (
-        ApiKey.objects.filter(hash=_hash(key))
+        ApiKey.objects.filter(hash=digest)
         .values_list("pk", "name", "tenant_id", "scopes", "expires_at", "revoked_at", "last_used_at")
         .first()
     )
@@ -128,7 +129,7 @@ def recognise(key: str, *, now: datetime | None = None) -> Caller:
     if expires_at is not None and expires_at <= moment:
         raise ApiKeyExpired()
     if last_used_at is None or last_used_at <= moment - _USE_NOTED_EVERY:
-        _uses.note(key_id, moment)
+        _uses.note(key_id, digest, moment)
     return Caller(key_id=key_id, name=name, tenant=tenant, scopes=frozenset(scopes))
 
 
@@ -153,14 +154,14 @@ class _Uses:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._noted: dict[int, float] = {}
+        self._noted: dict[str, float] = {}
 
-    def note(self, key_id: int, moment: datetime) -> None:
+    def note(self, key_id: int, digest: str, moment: datetime) -> None:
         with self._lock:
-            last = self._noted.get(key_id)
+            last = self._noted.get(digest)
             if last is not None and time.monotonic() - last < _USE_NOTED_EVERY.total_seconds():
                 return
-            self._noted[key_id] = time.monotonic()
+            self._noted[digest] = time.monotonic()
         try:
             self._write(key_id, moment)
         except DatabaseError as error:

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
 
@@ -13,13 +14,14 @@ class TolerantRequest(WSGIRequest):
     """A request whose `charset` may name anything.
 
     Django decodes the query string by it while it makes the request: "charset=hex" is a codec, but none for text,
-    and raised before anything of ours could answer. Such a charset is ignored, as Django ignores unknown ones.
+    and raised before anything of ours could answer; so did more than DATA_UPLOAD_MAX_NUMBER_FIELDS parameters. Such
+    a charset is ignored, as Django ignores unknown ones; whoever needs the parameters gets the error then.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:
-            super()._set_content_type_params(meta)
-        except (LookupError, ValueError):
+            super()._set_content_type_params(meta)  # type: ignore[misc]  # the stubs leave it out
+        except (LookupError, ValueError, SuspiciousOperation):
             self._encoding = None
 
 

@@ -12,6 +12,8 @@ from rest_framework.parsers import BaseParser
 
 from documents.api.problem import Problem
 
+_CHUNK_BYTES = 64 * 1024
+_DRAIN_BYTES = 16 * 1024 * 1024
 _MAX_INTEGER = 2**63 - 1
 
 
@@ -27,6 +29,7 @@ class StrictJSONParser(BaseParser):
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         body = stream.read(limit + 1)
         if len(body) > limit:
+            _drain(stream)
             raise Problem("body_too_large", f"The body is larger than {limit:,} bytes.")
         try:
             return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
@@ -39,6 +42,13 @@ class StrictJSONParser(BaseParser):
             raise Problem("malformed_body", f"The body is not JSON: {error.msg} at {where}.") from None
         except ValueError:  # Python refuses integers of more than 4,300 digits
             raise Problem("malformed_body", "The body holds a number that is out of range.") from None
+
+
+def _drain(stream: IO[Any]) -> None:
+    """Read on for a while: if the server closes while the client sends, the client sees a reset instead of the 413."""
+    left = _DRAIN_BYTES
+    while left > 0 and (chunk := stream.read(_CHUNK_BYTES)):
+        left -= len(chunk)
 
 
 def _refuse_constant(name: str) -> NoReturn:
