@@ -1,0 +1,185 @@
+"""What `manage.py queue` prints: tables for people, plain values for `--json`.
+
+Everything that came from outside goes through `display.visible`: an error message may hold escape
+sequences that a terminal would obey.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from rich.table import Table
+from rich.text import Text
+
+from queueadmin import display
+from queueadmin.inspection import Difference, Overview
+from queueadmin.models import Job
+from queueadmin.selectors import TimelineEntry, Totals, Worker
+from queueadmin.states import State
+
+_COLOURS = {
+    State.COMPLETED: "green",
+    State.FAILED: "red",
+    State.DEAD_LETTER: "red",
+    State.RETRYING: "yellow",
+    State.PROCESSING: "magenta",
+    State.CANCELLED: "bright_black",
+}
+
+
+def cell(value: object, style: str = "") -> Text:
+    return Text(display.visible(value), style=style)
+
+
+def state_cell(state: str) -> Text:
+    return cell(state, _COLOURS.get(State(state), "") if state in State.values else "")
+
+
+def _table(title: str, *columns: str, numbers: Iterable[str] = ()) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=name in ("id", "state", "when"))
+    return table
+
+
+# -- stats ---------------------------------------------------------------------------------------
+
+
+def stats_table(overview: Overview) -> Table:
+    numbers = ("pending", "in broker", "oldest", "processing", "retrying", "scheduled", "failed", "dead", "workers")
+    table = _table("Queues", "queue", *numbers, "status", numbers=numbers)
+    for queue in overview.queues:
+        summary, counts = queue.summary, queue.summary.counts
+        table.add_row(
+            cell(summary.name),
+            str(counts["pending"]),
+            "?" if queue.ready is None else str(queue.ready),
+            display.duration(summary.oldest_pending_seconds),
+            *(str(counts[state]) for state in ("processing", "retrying", "scheduled", "failed", "dead_letter")),
+            str(summary.workers),
+            cell(f"paused by {summary.paused_by}: {summary.reason}" if summary.is_paused else "running"),
+        )
+    return table
+
+
+def stats_json(overview: Overview, counts: dict[str, int], totals: Totals) -> dict[str, Any]:
+    return {
+        "jobs": counts,
+        "totals": asdict(totals),
+        "broker": asdict(overview.broker),
+        "workers_alive": overview.alive,
+        "queues": {
+            queue.summary.name: {
+                **queue.summary.counts,
+                "in_broker": queue.ready,
+                "oldest_pending_seconds": queue.summary.oldest_pending_seconds,
+                "paused": queue.summary.is_paused,
+                "paused_by": queue.summary.paused_by,
+                "reason": queue.summary.reason,
+                "workers": queue.summary.workers,
+            }
+            for queue in overview.queues
+        },
+    }
+
+
+# -- workers -------------------------------------------------------------------------------------
+
+
+def workers_table(workers: Sequence[Worker]) -> Table:
+    numbers = ("pid", "busy", "threads", "unwritten")
+    table = _table("Workers", "worker", "state", "last beat", "host", *numbers, "queues", numbers=numbers)
+    for worker in workers:
+        table.add_row(
+            cell(worker.name),
+            cell(worker.state, "green" if worker.state == "alive" else "red"),
+            f"{display.duration(worker.silent_for)} ago",
+            cell(worker.host),
+            *(str(number) for number in (worker.pid, worker.busy, worker.threads, worker.unwritten)),
+            cell(", ".join(worker.queues)),
+        )
+    return table
+
+
+# -- jobs ----------------------------------------------------------------------------------------
+
+
+def jobs_table(jobs: Sequence[Job], title: str) -> Table:
+    table = _table(
+        title, "id", "state", "actor", "queue", "tenant", "attempt", "created", "error", numbers=("attempt",)
+    )
+    for job in jobs:
+        table.add_row(
+            str(job.pk),
+            state_cell(job.state),
+            cell(job.actor),
+            cell(job.queue),
+            cell(job.partition_key),
+            str(job.attempt),
+            f"{job.created_at:%Y-%m-%d %H:%M:%S}",
+            cell(job.error_code),
+        )
+    return table
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    names = (
+        "queue", "actor", "state", "priority", "partition_key", "unique_key", "attempt", "failures", "crashes", "run",
+        "max_attempts", "run_at", "created_at", "started_at", "finished_at", "cleaned_at", "cancel_requested_at",
+        "error_code", "error_message", "fingerprint",
+    )  # fmt: skip
+    return {
+        "id": str(job.pk),
+        **{name: getattr(job, name) for name in names},
+        "parent_id": job.parent_id and str(job.parent_id),
+    }
+
+
+def job_table(job: Job) -> Table:
+    table = Table(show_header=False, title=f"Job {job.pk}", title_justify="left")
+    for name, value in job_json(job).items():
+        if name != "id" and value not in (None, ""):
+            table.add_row(name.replace("_", " "), state_cell(value) if name == "state" else cell(value))
+    if job.result is not None:
+        table.add_row("result", cell(display.pretty_json(job.result, limit=2_000).replace("\n", " ")))
+    return table
+
+
+def timeline_table(entries: Sequence[TimelineEntry]) -> Table:
+    table = _table("Timeline", "when", "after", "event", "attempt", "worker", "details", numbers=("after", "attempt"))
+    for entry in entries:
+        table.add_row(
+            f"{entry.at:%Y-%m-%d %H:%M:%S}.{entry.at.microsecond // 1000:03}",
+            "" if entry.after is None else f"+{display.duration(entry.after)}",
+            cell(entry.edge),
+            str(entry.attempt),
+            cell(entry.worker),
+            cell(display.one_line(entry.detail)),
+        )
+    return table
+
+
+# -- operations ----------------------------------------------------------------------------------
+
+
+def refusals(refused: dict[UUID, str]) -> list[str]:
+    """One line per job while they are few, one per reason when they are many."""
+    if len(refused) <= 20:
+        return [f"{job_id}: {display.refusal(reason)}" for job_id, reason in refused.items()]
+    return [f"{count} jobs: {display.refusal(reason)}" for reason, count in Counter(refused.values()).most_common()]
+
+
+def differences_table(differences: Sequence[Difference]) -> Table:
+    table = _table("Ledger and broker", "queue", "missing", "ghosts", "seen", numbers=("missing", "ghosts"))
+    for difference in differences:
+        table.add_row(
+            cell(difference.queue),
+            str(len(difference.missing)),
+            str(len(difference.ghosts)),
+            "all" if difference.complete else "the first 100,000",
+        )
+    return table

@@ -1,0 +1,206 @@
+"""`manage.py queue`: what it prints, what it changes, and the exit codes that scripts rely on."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import dramatiq
+import pytest
+from django.core.management import CommandError, call_command
+
+from queueadmin import lifecycle, presence
+from queueadmin.broker import LedgerRedisBroker
+from queueadmin.models import OperationLog, QueueControl, WorkerProcess
+from queueadmin.states import State
+from tests.queueadmin.factories import WORKER, claimed, job_in, state_of, submitted
+from tests.servers import PROJECT_DIR
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def current_broker(broker: LedgerRedisBroker) -> Iterator[None]:
+    before = dramatiq.get_broker()
+    dramatiq.set_broker(broker)
+    yield
+    dramatiq.set_broker(before)
+
+
+def queue(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("queue", *arguments, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def queue_json(*arguments: str) -> Any:
+    return json.loads(queue(*arguments, "--json"))
+
+
+def refused(*arguments: str) -> tuple[int, str]:
+    """Exit code and output of a command that does not do everything."""
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as caught:
+        call_command("queue", *arguments, stdout=out, stderr=out)
+    return int(str(caught.value)), out.getvalue()
+
+
+# -- looking -------------------------------------------------------------------------------------
+
+
+def test_stats_of_an_empty_ledger_and_of_a_full_one() -> None:
+    assert queue_json("stats")["jobs"] == dict.fromkeys(State.values, 0)
+    for state in State:
+        job_in(state)
+    found = queue_json("stats")
+    assert found["jobs"] == dict.fromkeys(State.values, 1)
+    assert found["queues"]["q"]["pending"] == 1
+    assert found["broker"]["up"] is True
+    assert "Since the beginning: 1 completed, 1 failed" in queue("stats")
+
+
+def test_list_filters_and_bounds() -> None:
+    failed, _ = job_in(State.FAILED)
+    submitted(queue="other")
+    assert [job["id"] for job in queue_json("list", "--state", "failed")] == [str(failed)]
+    assert len(queue_json("list", "--limit", "1")) == 1
+    assert str(failed) in queue("list")
+    assert queue("list", "--queue", "nothing-here") == "No such jobs.\n"
+
+
+def test_status_shows_the_job_and_its_timeline() -> None:
+    job_id, _ = job_in(State.DEAD_LETTER)
+    found = queue_json("status", str(job_id))
+    assert (found["id"], found["state"], found["error_code"]) == (str(job_id), "dead_letter", "x")
+    assert [entry["edge"] for entry in found["timeline"]] == ["submit", "claim", "bury"]
+    text = queue("status", str(job_id))
+    assert "dead_letter" in text
+    assert "bury" in text
+
+
+def test_escape_sequences_in_an_error_message_do_not_reach_the_terminal() -> None:
+    # Given an error message that would clear the screen and a name that would turn the line around
+    job = claimed(submitted(partition_key="[red]t\u202e"))
+    message = "\x1b[2J\x1b]0;pwned\x07[bold]not markup[/bold]"
+    lifecycle.finish([lifecycle.fail(job, code="x", message=message)], worker_id=WORKER)
+    # When / Then
+    text = queue("status", str(job.id)) + queue("list")
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "[bold]not markup[/bold]" in text
+    assert "[red]t" in text
+
+
+@pytest.mark.parametrize("command", ["status", "retry", "cancel", "discard"])
+def test_an_id_that_is_none_is_said_to_be_none(command: str) -> None:
+    with pytest.raises(CommandError, match=r"'42' is not a job's id") as caught:
+        queue(command, "42")
+    assert caught.value.returncode == 1
+
+
+def test_status_of_an_unknown_id_is_an_error() -> None:
+    unknown = uuid.uuid4()
+    with pytest.raises(CommandError, match=f"There is no job {unknown}"):
+        queue("status", str(unknown))
+
+
+def test_workers_show_who_is_silent() -> None:
+    assert "No worker has registered" in queue("workers")
+    me = presence.Identity(id=7, name="w7", host="h", pid=1, pid_started="1")
+    presence.register(me, queues=["q"], actors=["act"], threads=2)
+    WorkerProcess.objects.update(beat_at="2026-01-01T00:00:00Z")
+    assert [(worker["name"], worker["state"]) for worker in queue_json("workers")] == [("w7", "silent")]
+    assert "silent" in queue("workers")
+
+
+# -- acting --------------------------------------------------------------------------------------
+
+
+def test_retry_cancel_and_discard_record_who_did_it() -> None:
+    failed, dead, waiting = job_in(State.FAILED)[0], job_in(State.DEAD_LETTER)[0], submitted()
+    assert queue("retry", str(failed), "--reason", "fixed") == "1 job queued again.\n"
+    assert queue_json("discard", str(dead))["done"] == [str(dead)]
+    assert "1 job cancelled" in queue("cancel", str(waiting))
+    assert [state_of(job) for job in (failed, dead, waiting)] == ["pending", "cancelled", "cancelled"]
+    log = OperationLog.objects.get(operation="retry")
+    assert (log.source, log.reason, log.outcome) == ("cli", "fixed", "done")
+    assert log.by
+
+
+def test_what_is_refused_is_named_and_makes_the_exit_code_1() -> None:
+    done, _ = job_in(State.COMPLETED)
+    failed, _ = job_in(State.FAILED)
+    unknown = uuid.uuid4()
+    code, text = refused("retry", str(failed), str(done), str(unknown))
+    assert code == 1
+    assert "1 job queued again." in text
+    assert f"left alone, {done}: completed" in text
+    assert f"left alone, {unknown}: unknown" in text
+
+
+def test_pause_and_resume() -> None:
+    submitted()
+    assert queue("pause", "q", "--reason", "upgrade") == "q is paused.\n"
+    assert QueueControl.objects.get(pk="q").reason == "upgrade"
+    assert queue("pause", "q") == "q is paused already.\n"
+    assert queue_json("resume", "q")["changed"] == 1
+    with pytest.raises(CommandError, match="no queue 'nope'"):
+        queue("pause", "nope")
+
+
+def test_repair_shows_before_it_acts(broker: LedgerRedisBroker) -> None:
+    # Given a job that the broker lost, and an id in the broker without a job
+    lost = submitted(order_key=1)
+    ghost = uuid.uuid4()
+    broker.ready_sets.add([lifecycle.Ready(id=ghost, queue="q", priority=0, order_key=2)])
+    # When / Then
+    (found,) = [difference for difference in queue_json("repair", "--dry-run") if difference["queue"] == "q"]
+    assert (found["missing"], found["ghosts"]) == ([str(lost)], [str(ghost)])
+    assert "1 of 1 pending jobs were missing" in queue("repair")
+    (found,) = [difference for difference in queue_json("repair", "--dry-run") if difference["queue"] == "q"]
+    assert found["missing"] == []
+
+
+def test_flush_empties_one_queue_or_all_when_told_not_to_ask() -> None:
+    here, there, scheduled = submitted(), submitted(queue="other"), job_in(State.SCHEDULED)[0]
+    assert queue("flush", "q", "--yes") == "1 pending jobs cancelled.\n"
+    assert (state_of(here), state_of(there)) == ("cancelled", "pending")
+    assert queue_json("flush", "--yes")[0]["changed"] == 1
+    assert state_of(scheduled) == "scheduled"
+    assert queue("flush", "--yes") == "Nothing was pending.\n"
+
+
+# -- as a program --------------------------------------------------------------------------------
+
+
+def program(environment: dict[str, str], *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", "queue", *arguments],
+        cwd=PROJECT_DIR, env={**os.environ, **environment}, input=typed, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "state"), [("q\n", 0, "cancelled"), ("yes\n", 1, "pending"), ("", 1, "pending")]
+)
+def test_flush_wants_the_queues_name_typed(
+    service_environment: dict[str, str], typed: str, code: int, state: str
+) -> None:
+    job_id = submitted()
+    done = program(service_environment, "flush", "q", typed=typed)
+    assert done.returncode == code, done.stderr
+    assert state_of(job_id) == state
+    assert "1 pending jobs of q will be cancelled" in done.stderr
+
+
+def test_exit_codes_of_the_program(service_environment: dict[str, str]) -> None:
+    assert program(service_environment, "stats", "--json").returncode == 0
+    unknown = program(service_environment, "status", str(uuid.uuid4()))
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "There is no job" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
+    assert program(service_environment, "list", "--state", "nonsense").returncode == 2
