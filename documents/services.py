@@ -21,8 +21,8 @@ from documents.models import IngestionTask
 from documents.selectors import INGEST_ACTOR, TaskNotFound
 from queueadmin import operations
 from queueadmin.broker import LedgerRedisBroker
-from queueadmin.exceptions import ConfigurationError, InvalidTransition
 from queueadmin.edges import ENDED
+from queueadmin.exceptions import ConfigurationError, InvalidTransition
 
 WEBHOOK_ACTOR = "deliver_webhook"
 
