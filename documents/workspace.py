@@ -12,13 +12,10 @@ import os
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _PREFIX = "fetched-"
-_SETTLING_SECONDS = 60.0
-"""A directory this young may be another worker's that has not locked it yet."""
 
 
 class Workspace:
@@ -50,27 +47,31 @@ class Workspace:
         with self._lock:
             if self._own is None or self._own[2] != os.getpid():
                 self._parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _remove_leftovers(self._parent)
-                path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._parent))
-                self._own = (path, _open_locked(path), os.getpid())
+                self._own = _new_home(self._parent)
             return self._own[0]
 
 
-def _remove_leftovers(parent: Path) -> None:
-    for path in parent.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # BlockingIOError: a living process holds it
-            if time.time() - path.stat().st_mtime < _SETTLING_SECONDS:
-                continue
-            descriptor = _open_locked(path)
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(descriptor)
+def _new_home(parent: Path) -> tuple[Path, int, int]:
+    """A locked directory below `parent`, once those of dead workers are gone: (path, descriptor, process id)."""
+    # Under the parent's lock nobody sees a directory between its making and its locking, and takes it for a dead one's.
+    turn = _open_locked(parent, wait=True)
+    try:
+        for path in parent.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):  # BlockingIOError: a living process holds it
+                descriptor = _open_locked(path)
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(descriptor)
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        return path, _open_locked(path), os.getpid()
+    finally:
+        os.close(turn)
 
 
-def _open_locked(path: Path) -> int:
-    """An open, locked descriptor of a directory. Raises OSError when another process holds it."""
+def _open_locked(path: Path, *, wait: bool = False) -> int:
+    """An open, locked descriptor of a directory. Raises OSError when another process holds it and `wait` is False."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         raise

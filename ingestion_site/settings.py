@@ -50,8 +50,9 @@ QUEUEADMIN = {
     "MAX_ATTEMPTS": MAX_ATTEMPTS,
     "MIN_BACKOFF_SECONDS": ENVIRONMENT.min_backoff_seconds,
     "MAX_BACKOFF_SECONDS": ENVIRONMENT.max_backoff_seconds,
-    # Set by `rundramatiq --queues`, for the worker processes it starts.
+    # Set by `rundramatiq` from its options, for the worker processes it starts.
     "QUEUES": tuple(filter(None, os.environ.get("QUEUEADMIN_QUEUES", "").split(","))),
+    "SHUTDOWN_SECONDS": float(os.environ.get("QUEUEADMIN_SHUTDOWN_SECONDS", "20")),
 }
 DRAMATIQ_BROKER = {
     "BROKER": "queueadmin.broker.LedgerRedisBroker",

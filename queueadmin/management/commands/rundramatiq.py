@@ -20,17 +20,19 @@ from django.db import DatabaseError, InterfaceError, connection
 from django_dramatiq.management.commands import rundramatiq
 
 from queueadmin.broker import LedgerRedisBroker
+from queueadmin.conf import queue_settings
 from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable
 from queueadmin.sql import JOB
 
 QUEUES_VARIABLE = "QUEUEADMIN_QUEUES"
 """Names of queues, by commas: how `--queues` reaches the settings of the worker processes."""
 
+SHUTDOWN_VARIABLE = "QUEUEADMIN_SHUTDOWN_SECONDS"
+"""How `--worker-shutdown-timeout` reaches them: the ledger gives running jobs back before that time is over."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _WAIT_SECONDS = 60
 _POLL_SECONDS = 1.0
-_SHUTDOWN_MILLISECONDS = 20_000
-"""Above the ledger's own budget, in which running jobs are given back: Dramatiq should find nothing to wait for."""
 
 
 class Command(rundramatiq.Command):
@@ -50,7 +52,7 @@ class Command(rundramatiq.Command):
         parser.set_defaults(
             processes=getattr(settings, "WORKER_PROCESSES", rundramatiq.NPROCS),
             threads=getattr(settings, "WORKER_THREADS", rundramatiq.NTHREADS),
-            worker_shutdown_timeout=_SHUTDOWN_MILLISECONDS,
+            worker_shutdown_timeout=int(queue_settings().shutdown_seconds * 1000),
             path=[str(getattr(settings, "BASE_DIR", "."))],
         )
 
@@ -60,13 +62,14 @@ class Command(rundramatiq.Command):
             signal.signal(number, _leave)
         if options["use_gevent"]:
             raise CommandError("Workers need threads: run rundramatiq without --use-gevent.")
-        for name in ("processes", "threads"):
+        for name in ("processes", "threads", "worker_shutdown_timeout"):
             if options[name] < 1:
-                raise CommandError(f"--{name} must be at least 1.")
+                raise CommandError(f"--{name.replace('_', '-')} must be at least 1.")
         broker = our_broker()
         self.discover_tasks_modules()
         if options["queues"]:
             os.environ[QUEUES_VARIABLE] = ",".join(known_queues(broker, options["queues"]))
+        os.environ[SHUTDOWN_VARIABLE] = str(options["worker_shutdown_timeout"] / 1000)
         self.wait_for_servers(broker, seconds=options.pop("wait"))
         options["queues"] = None
         # A signal between here and Dramatiq's own handlers would kill the process with a bad exit code. The mask
