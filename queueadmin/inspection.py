@@ -171,10 +171,11 @@ def _nobody_takes(job: Job) -> list[str]:
     alive = [worker for worker in selectors.workers() if worker.state == "alive"]
     if not alive:
         return ["No worker is alive: start one with `manage.py rundramatiq`."]
-    if not any(job.queue in worker.queues for worker in alive):
+    takers = [worker for worker in alive if job.queue in worker.queues]
+    if not takers:
         return [f"No live worker takes jobs from the queue {job.queue}."]
-    if not any(job.actor in worker.actors for worker in alive):
-        return [f"No live worker knows the actor {job.actor}: is an older release running?"]
+    if not any(job.actor in worker.actors for worker in takers):
+        return [f"No live worker of this queue knows the actor {job.actor}: is an older release running?"]
     return []
 
 
