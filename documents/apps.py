@@ -10,4 +10,7 @@ class DocumentsConfig(AppConfig):
 
     def ready(self) -> None:
         # Whoever submits needs the actors, not only the worker: a message is checked against them.
-        from documents import tasks  # noqa: F401  (registers the actors with the broker)
+        from documents import (
+            checks,  # noqa: F401  (registers the system checks)
+            tasks,  # noqa: F401  (registers the actors with the broker)
+        )
