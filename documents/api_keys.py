@@ -22,6 +22,7 @@ from django.utils import timezone
 from documents import tenants
 from documents.exceptions import DocumentError
 from documents.models import DEFAULT_TENANT, ApiKey, Scope
+from queueadmin import sql
 
 logger = logging.getLogger(__name__)
 
@@ -116,21 +117,31 @@ def recognise(key: str, *, now: datetime | None = None) -> Caller:
     if len(key) > _MAX_CHARACTERS:
         raise InvalidApiKey()
     digest = _hash(key)
-    row = (
-        ApiKey.objects.filter(hash=digest)
-        .values_list("pk", "name", "tenant_id", "scopes", "expires_at", "revoked_at", "last_used_at")
-        .first()
-    )
+    row = _find(digest)
     if row is None:
         raise InvalidApiKey()
-    key_id, name, tenant, scopes, expires_at, revoked_at, last_used_at = row
-    if revoked_at is not None:
+    if row["revoked_at"] is not None:
         raise ApiKeyRevoked()
+    expires_at, last_used_at = sql.as_time(row["expires_at"]), sql.as_time(row["last_used_at"])
     if expires_at is not None and expires_at <= moment:
         raise ApiKeyExpired()
     if last_used_at is None or last_used_at <= moment - _USE_NOTED_EVERY:
-        _uses.note(key_id, digest, moment)
-    return Caller(key_id=key_id, name=name, tenant=tenant, scopes=frozenset(scopes))
+        _uses.note(row["id"], digest, moment)
+    scopes = frozenset(sql.decode(row["scopes"]))
+    return Caller(key_id=row["id"], name=row["name"], tenant=row["tenant_id"], scopes=scopes)
+
+
+def _find(digest: str) -> sql.Row | None:
+    """By hand, because every request begins with it: the ORM took twice as long as the database.
+
+    Not remembered between requests, so that a revoked key is refused at once and everywhere.
+    """
+    rows = sql.query(
+        "SELECT id, name, tenant_id, scopes, expires_at, revoked_at, last_used_at FROM documents_apikey "
+        "WHERE hash = %(hash)s",
+        {"hash": digest},
+    )
+    return rows[0] if rows else None
 
 
 def revoke(reference: str, *, now: datetime | None = None) -> ApiKey:
