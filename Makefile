@@ -26,8 +26,9 @@ test: $(VENV)/dev.stamp ## Run the tests: all on PostgreSQL, then those for both
 	$(BIN)/python -m pytest $(ARGS)
 	$(BIN)/python -m pytest --database=sqlite -m both_databases $(ARGS)
 
-bench: $(VENV)/bench.stamp ## Measure against raw Dramatiq, Celery and Procrastinate (OUT=file.json)
-	@$(BIN)/python -m bench $(if $(OUT),--out $(OUT)) $(ARGS)
+bench: $(VENV)/bench.stamp ## Measure against raw Dramatiq and other peers (OUT=f.json ONLY=noop,posts,pickup ROUNDS=3 QUICK=1)
+	@$(BIN)/python -m tests.bench $(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and imports
 	$(BIN)/ruff check .

@@ -15,13 +15,11 @@ from django.conf import settings
 from ingestion_site import embedded_state
 from ingestion_site.embedded.supervisor import Service, Supervisor
 from ingestion_site.embedded.valkey import EmbeddedValkey
+from ingestion_site.embedded.web import web_command
 from queueadmin import selectors
 
 START_SECONDS = 60.0
 """Longest wait for a server's first answer; on a small machine Python alone takes seconds."""
-
-WEB_THREADS = 8
-"""Requests that one web process handles at a time: they wait for the database, not for the processor."""
 
 DRAIN_SECONDS = 25.0
 """A worker releases its running jobs within 20 s of SIGTERM; a little more before SIGKILL."""
@@ -57,12 +55,7 @@ class Stack:
 
     def start_web(self, supervisor: Supervisor, redis_url: str) -> None:
         """Start granian and wait until the service says that it is ready."""
-        # WSGI: measured 3 to 5 times the ASGI path for these views. Two processes at most: the rest is for workers.
-        command = [
-            sys.executable, "-m", "granian", "--interface", "wsgi", "--host", self.host, "--port", str(self.port),
-            "--workers", str(min(2, os.cpu_count() or 1)), "--blocking-threads", str(WEB_THREADS),
-            "--no-ws", "ingestion_site.wsgi:application",
-        ]  # fmt: skip
+        command = web_command(self.host, self.port)
         supervisor.start(self._service("web", command, self._environment(redis_url)))
         self._wait(supervisor, "web", self._web_is_ready)
 

@@ -1,0 +1,113 @@
+"""`python -m tests.bench`, which is `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tests.bench import environment, machine, noop, pickup, posts, report
+
+PARTS = ("noop", "posts", "pickup")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much to measure."""
+
+    only: tuple[str, ...]
+    rounds: int
+    jobs: int
+    posts: int
+    pickups: int
+    idle_seconds: float
+    raw_threads: tuple[int, ...]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print, and write the JSON report; returns the exit code, which says nothing about the goals."""
+    options = _parser().parse_args(arguments)
+    plan = _plan(options)
+    console = Console()
+    results: dict[str, Any] = {}
+    with console.status("starting PostgreSQL and Valkey") as status, environment.started() as servers:
+        results["machine"] = machine.describe(servers)
+        report.machine(console, results["machine"])
+        for part in plan.only:
+            results[part] = _STEPS[part](servers, plan, console, _progress(console, status.update))
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=2) + "\n")
+        console.print(f"Written to {options.out}")
+    return 0
+
+
+def _progress(console: Console, show: Callable[[str], None]) -> Callable[[str], None]:
+    """A spinner on a terminal; lines where the output goes to a file."""
+    return show if console.is_terminal else lambda text: console.print(text, style="dim")
+
+
+def _noop(servers: environment.Servers, plan: Plan, console: Console, progress: Callable[[str], None]) -> Any:
+    rates = noop.run(servers, rounds=plan.rounds, jobs=plan.jobs, progress=progress, raw_threads=plan.raw_threads)
+    report.noop_table(console, rates)
+    return noop.summary(rates)
+
+
+def _posts(servers: environment.Servers, plan: Plan, console: Console, progress: Callable[[str], None]) -> Any:
+    results = posts.run(servers, rounds=plan.rounds, posts=plan.posts, progress=progress)
+    report.posts_table(console, results)
+    return posts.summary(results)
+
+
+def _pickup(servers: environment.Servers, plan: Plan, console: Console, progress: Callable[[str], None]) -> Any:
+    results = pickup.run(servers, jobs=plan.pickups, idle_seconds=plan.idle_seconds, progress=progress)
+    report.pickup_table(console, results)
+    return pickup.summary(results)
+
+
+_STEPS = {"noop": _noop, "posts": _posts, "pickup": _pickup}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description="Measure this service beside its peers on real, durable servers."
+    )
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, by commas: {', '.join(PARTS)}")
+    parser.add_argument("--rounds", type=_positive, help="interleaved rounds (3)")
+    parser.add_argument("--jobs", type=_positive, help="no-op jobs of a fast contender per round (20,000)")
+    parser.add_argument("--posts", type=_positive, help="submissions per server and round (3,000)")
+    parser.add_argument("--pickups", type=_positive, help="jobs sent to idle workers (200)")
+    parser.add_argument("--quick", action="store_true", help="one small round, to see that it works; proves nothing")
+    parser.add_argument("--out", type=Path, help="also write the results to this JSON file")
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    only = tuple(part.strip() for part in options.only.split(",") if part.strip())
+    if not only or set(only) - set(PARTS):
+        sys.exit(f"ONLY must name some of {', '.join(PARTS)}, by commas (it is {options.only!r}).")
+    quick = options.quick
+    return Plan(
+        only=only,
+        rounds=options.rounds or (1 if quick else 3),
+        jobs=options.jobs or (4_000 if quick else 20_000),
+        posts=options.posts or (300 if quick else 3_000),
+        pickups=options.pickups or (20 if quick else 200),
+        idle_seconds=2.0 if quick else 10.0,
+        raw_threads=(8,) if quick else noop.RAW_THREADS,
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

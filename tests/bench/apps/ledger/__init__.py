@@ -1,0 +1,1 @@
+"""This service, with its own settings, plus two actors that do nothing."""

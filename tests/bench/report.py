@@ -1,0 +1,98 @@
+"""What was measured, as tables for people and as JSON for machines. Says whatever came out, good or bad."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import noop, pickup, posts
+from tests.bench.contenders import Ledger
+
+
+def machine(console: Console, about: dict[str, Any]) -> None:
+    """One paragraph: the numbers mean nothing without it."""
+    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+    durable = ", ".join(f"{name} {value}" for name, value in about["durability"].items())
+    console.print(
+        f"[bold]{about['processor']}[/bold], {about['cores']} cores, {about['system']}, Python {about['python']}; "
+        f"load average at the start {about['load_average']}; one fsync {about['fsync_milliseconds']} ms\n"
+        f"PostgreSQL {about['postgresql']} ({durable}), Valkey {about['valkey']}; {packages}",
+        highlight=False,
+    )
+
+
+def noop_table(console: Console, rates: noop.Rates) -> None:
+    rounds = len(rates[Ledger.name])
+    best = median(noop.raw_best(rates))
+    table = Table(title="No-op jobs per second (2 processes; 8 threads where nothing is said)")
+    table.add_column("")
+    for number in range(rounds):
+        table.add_column(f"round {number + 1}", justify="right")
+    table.add_column("median", justify="right", style="bold")
+    table.add_column("times raw's best", justify="right")
+    table.add_column("CPU µs per job", justify="right")
+    for name, values in rates.items():
+        middle = median(value.rate for value in values)
+        used = noop.cpu_median(values)
+        table.add_row(
+            name + (", every step in PostgreSQL" if name == Ledger.name else ""),
+            *(f"{value.rate:,.0f}" for value in values),
+            f"{middle:,.0f}",
+            f"{middle / best:.2f}",
+            "-" if used is None else f"{used:,.0f}",
+        )
+    console.print(table)
+    _verdict(console, "ours / raw's best, round by round", noop.ratios(rates), noop.GOAL)
+
+
+def posts_table(console: Console, results: posts.Posted) -> None:
+    table = Table(title="Durable authenticated submissions per second (POST /api/documents/process)")
+    table.add_column("")
+    for number in range(len(results[posts.OURS])):
+        table.add_column(f"round {number + 1}", justify="right")
+    for heading in ("median", "p50 ms", "p99 ms"):
+        table.add_column(heading, justify="right")
+    for name, loaded in results.items():
+        p50, p99 = posts.latency_milliseconds(loaded)
+        table.add_row(
+            name,
+            *(f"{each.rate:,.0f}" for each in loaded),
+            f"{median(each.rate for each in loaded):,.0f}",
+            f"{p50:.1f}",
+            f"{p99:.1f}",
+        )
+    console.print(table)
+    _verdict(console, "ours / bare view, round by round", posts.ratios(results), posts.GOAL)
+
+
+def pickup_table(console: Console, results: dict[str, pickup.Idle]) -> None:
+    table = Table(title="Idle workers: from just before send() to the actor's first line, and what idling costs")
+    table.add_column("")
+    for heading in ("p50 ms", "p95 ms", "p99 ms", "Redis commands/s", "PostgreSQL commits/s"):
+        table.add_column(heading, justify="right")
+    for name, idle in results.items():
+        commits = "-" if idle.database_commits is None else f"{idle.database_commits:.1f}"
+        percentiles = (f"{value:.1f}" for value in idle.percentiles())
+        table.add_row(name, *percentiles, f"{idle.redis_commands_per_second:.1f}", commits)
+    console.print(table)
+    p50, _, p99 = results[Ledger.name].percentiles()
+    met = p50 <= pickup.GOAL_P50_MS and p99 <= pickup.GOAL_P99_MS
+    console.print(
+        f"goal p50 ≤ {pickup.GOAL_P50_MS:g} ms, p99 ≤ {pickup.GOAL_P99_MS:g} ms: {_word(met)}\n", highlight=False
+    )
+
+
+def _verdict(console: Console, what: str, ratios: list[float], goal: float) -> None:
+    middle = median(ratios)
+    listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    console.print(
+        f"{what}: {listed}; median [bold]{middle:.2f}[/bold]; goal ≥ {goal}: {_word(middle >= goal)}\n",
+        highlight=False,
+    )
+
+
+def _word(met: bool) -> str:
+    return "[green]met[/green]" if met else "[red]not met here[/red]"
