@@ -82,7 +82,7 @@ class IngestionTaskAdmin(JobListAdmin):
     """Every document that was submitted, and where it stands."""
 
     job_path = "job__"
-    list_display = ["file", "state", "error", "document", "submitted_by", "tenant", "attempts", "age", "took"]
+    list_display = ["file", "state_label", "error", "document", "submitted_by", "tenant", "attempts", "age", "took"]
     list_display_links = ["file"]
     list_filter = [StateFilter, CreatedFilter, TenantFilter]
     list_select_related = ["job"]
@@ -134,6 +134,8 @@ class WebhookAttemptAdmin(LedgerAdmin):
     ordering = ["-id"]
     search_fields = ["task_id"]
     search_help_text = "A task's id."
+    readonly_fields = ["at", "task", "event", "attempt", "status_code", "took", "address", "problem_in_full", "answer"]
+    fields = readonly_fields
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[WebhookAttempt], search_term: str
@@ -159,6 +161,18 @@ class WebhookAttemptAdmin(LedgerAdmin):
     @admin.display(description="error")
     def problem(self, attempt: WebhookAttempt) -> str:
         return display.visible(attempt.error, limit=120) or "-"
+
+    @admin.display(description="URL")
+    def address(self, attempt: WebhookAttempt) -> str:
+        return display.visible(attempt.url, limit=2_048)
+
+    @admin.display(description="error")
+    def problem_in_full(self, attempt: WebhookAttempt) -> str:
+        return display.visible(attempt.error) or "-"
+
+    @admin.display(description="answer")
+    def answer(self, attempt: WebhookAttempt) -> SafeString:
+        return format_html('<pre class="qa-json">{}</pre>', display.visible(attempt.response_excerpt, lines=True))
 
 
 # -- tenants and keys ----------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, QuerySet
-from django.forms import Media
+from django.db.models import F, Q, QuerySet
+from django.forms import CheckboxInput, Media
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
@@ -44,6 +45,12 @@ class LedgerAdmin(_ModelAdmin):
     @property
     def media(self) -> Media:
         return super().media + Media(css={"all": ["queueadmin/admin.css"]})
+
+    def action_checkbox(self, obj: Any) -> SafeString:
+        """Django's, with the row's name made visible: it comes from outside."""
+        label = f"Select this row for an action - {display.visible(obj, limit=100)}"
+        box = CheckboxInput({"class": "action-select", "aria-label": label}, lambda value: False)
+        return box.render(ACTION_CHECKBOX_NAME, str(obj.pk))
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
@@ -81,8 +88,9 @@ class JobListAdmin(LedgerAdmin):
 
     # -- columns -----------------------------------------------------------------------------
 
+    # Not named "state": Django prefers a model's field to a method of the same name.
     @admin.display(description="state")
-    def state(self, row: Any) -> SafeString:
+    def state_label(self, row: Any) -> SafeString:
         job = self.job_of(row)
         badge = state_badge(job.state)
         if job.cancel_requested_at and job.state == State.PROCESSING:
@@ -112,7 +120,9 @@ class JobListAdmin(LedgerAdmin):
         job = self.job_of(row)
         if not job.error_code:
             return "-"
-        return format_html('<span title="{}">{}</span>', display.visible(job.error_message), job.error_code)
+        return format_html(
+            '<span title="{}">{}</span>', display.visible(job.error_message), display.visible(job.error_code)
+        )
 
     # -- operations --------------------------------------------------------------------------
 
@@ -170,7 +180,7 @@ def _operate_on_jobs(model_admin: JobListAdmin, request: HttpRequest, operation:
 class JobAdmin(JobListAdmin):
     """Jobs of every actor."""
 
-    list_display = ["short_id", "state", "error", "actor", "queue", "partition_key", "attempts", "age", "took"]
+    list_display = ["short_id", "state_label", "error", "actor", "queue", "partition", "attempts", "age", "took"]
     list_display_links = ["short_id"]
     list_filter = [StateFilter, CreatedFilter, QueueFilter, ActorFilter]
     ordering = [F("id").desc()]
@@ -187,10 +197,15 @@ class JobAdmin(JobListAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        job_id = as_id(term)
+        found = Q(fingerprint=term, state__in=[State.DEAD_LETTER, State.FAILED])
+        job_id = as_id(term)  # a fingerprint may look like an id as well
         if job_id is not None:
-            return queryset.filter(pk=job_id) | queryset.filter(parent_id=job_id), False
-        return queryset.filter(fingerprint=term, state__in=[State.DEAD_LETTER, State.FAILED]), False
+            found |= Q(pk=job_id) | Q(parent_id=job_id)
+        return queryset.filter(found), False
+
+    @admin.display(description="tenant")
+    def partition(self, job: Job) -> str:
+        return display.visible(job.partition_key, limit=40) or "-"
 
     @admin.display(description="job")
     def short_id(self, job: Job) -> str:
@@ -223,6 +238,20 @@ class OperationLogAdmin(LedgerAdmin):
     list_display = ["at", "who", "source", "operation", "what", "requested", "done", "outcome", "why"]
     list_filter = ["operation", "source", "outcome"]
     ordering = [F("at").desc()]
+    readonly_fields = [
+        "at",
+        "who",
+        "user",
+        "source",
+        "operation",
+        "what",
+        "why_in_full",
+        "requested",
+        "done",
+        "outcome",
+        "more",
+    ]
+    fields = readonly_fields
 
     @admin.display(description="by")
     def who(self, log: OperationLog) -> str:
@@ -235,6 +264,14 @@ class OperationLogAdmin(LedgerAdmin):
     @admin.display(description="reason")
     def why(self, log: OperationLog) -> str:
         return display.visible(log.reason, limit=80) or "-"
+
+    @admin.display(description="reason")
+    def why_in_full(self, log: OperationLog) -> str:
+        return display.visible(log.reason, limit=4_000) or "-"
+
+    @admin.display(description="details")
+    def more(self, log: OperationLog) -> SafeString:
+        return format_html('<pre class="qa-json">{}</pre>', display.pretty_json(log.detail))
 
 
 def as_id(text: str) -> UUID | None:

@@ -244,4 +244,4 @@ class OperationLog(models.Model):
         indexes = [models.Index(fields=["at"], name="operation_at")]
 
     def __str__(self) -> str:
-        return f"{self.operation} by {self.by}"
+        return f"{self.operation} at {self.at:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,245 @@
+"""Tasks, keys and webhook attempts in the admin."""
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from documents import api_keys
+from documents.models import ApiKey, IngestionTask, Tenant, WebhookAttempt
+from queueadmin.ids import uuid7
+from queueadmin.models import Job
+from tests.documents import factories
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
+
+TASKS, KEYS, ATTEMPTS = (
+    "/admin/documents/ingestiontask/",
+    "/admin/documents/apikey/",
+    "/admin/documents/webhookattempt/",
+)
+EVIL = "<script>alert(1)</script>\u202egnp.exe"
+
+
+def text_of(client: Client, url: str) -> str:
+    answer = client.get(url)
+    assert answer.status_code == 200, (url, answer.status_code)
+    return answer.content.decode()
+
+
+def staff(*permissions: str) -> Client:
+    made = get_user_model().objects.create_user(f"user-{uuid.uuid4().hex[:8]}", is_staff=True)
+    made.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(made)
+    return client
+
+
+def tried(task_id: uuid.UUID, **fields: Any) -> WebhookAttempt:
+    given = {"job_id": uuid7(), "event": "task.completed", "attempt": 1, "url": "https://example.com/hook"}
+    return WebhookAttempt.objects.create(task_id=task_id, **(given | fields))
+
+
+# -- tasks ---------------------------------------------------------------------------------------
+
+
+def test_the_list_shows_what_was_asked_for_and_where_it_stands(admin_client: Client) -> None:
+    done, broken = factories.task(file_name="report.pdf"), factories.task(user_id="ada", document_id="inv-7")
+    factories.end(done, "completed")
+    factories.end(broken, "failed")
+    page = text_of(admin_client, TASKS)
+    for text in ("report.pdf", "Completed", "Failed", "ada", "inv-7", "damaged", "1 of 3"):
+        assert text in page
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=inv-1", {"one"}), ("q=ada", {"two"}), ("q=file:REPORT", {"three"}), ("q=nothing", set()),
+        ("state=failed", {"two"}), ("state=pending", {"one", "three"}), ("tenant=acme", {"three"}),
+        ("created=hour", {"one", "two", "three"}), ("tenant=acme&state=failed", set()),
+    ],
+)  # fmt: skip
+def test_search_and_filters(admin_client: Client, query: str, found: set[str]) -> None:
+    Tenant.objects.get_or_create(slug="acme", defaults={"key_prefix": "acme/"})
+    tasks = {
+        "one": factories.task(document_id="inv-1"),
+        "two": factories.task(user_id="ada"),
+        "three": factories.task(tenant="acme", file_name="my report.pdf"),
+    }
+    factories.end(tasks["two"], "failed")
+    page = text_of(admin_client, f"{TASKS}?{query}")
+    assert {name for name, task_id in tasks.items() if f"{TASKS}{task_id}/change/" in page} == found
+
+
+def test_a_task_is_found_by_its_id(admin_client: Client) -> None:
+    task_id, other = factories.task(), factories.task()
+    page = text_of(admin_client, f"{TASKS}?q={task_id}")
+    assert str(task_id) in page
+    assert str(other) not in page
+
+
+def test_the_number_of_queries_does_not_grow_with_the_tasks(admin_client: Client) -> None:
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            text_of(admin_client, TASKS)
+        return len(queries)
+
+    factories.end(factories.task(), "failed")
+    before = cost()
+    for _ in range(20):
+        factories.end(factories.task(), "completed")
+    assert cost() == before
+
+
+def test_the_page_of_a_task_shows_the_request_the_timeline_and_the_webhook_attempts(admin_client: Client) -> None:
+    task_id = factories.task(callback_url="https://example.com/hook", follow_up=True)
+    factories.end(task_id, "completed")
+    tried(task_id, status_code=503, error="the receiver answered 503")
+    page = text_of(admin_client, f"{TASKS}{task_id}/change/")
+    for text in (
+        "a.txt",
+        "doc-1",
+        "user-1",
+        "complete",
+        "&quot;characters&quot;: 12",
+        "the receiver answered 503",
+        "503",
+    ):
+        assert text in page
+    follow_up = Job.objects.get(parent_id=task_id)
+    assert f"/admin/queueadmin/job/{follow_up.pk}/change/" in page
+    assert str(task_id) in text_of(admin_client, f"/admin/queueadmin/job/{follow_up.pk}/change/")
+
+
+def test_hostile_requests_are_escaped_everywhere(admin_client: Client) -> None:
+    task_id = factories.task(
+        document_id=EVIL, user_id=EVIL, file_name=EVIL, r2_key=EVIL, content_type=EVIL, metadata={EVIL: EVIL},
+        callback_url=f"https://example.com/{EVIL}",
+    )  # fmt: skip
+    attempt = tried(task_id, url=EVIL, error=EVIL, response_excerpt=EVIL)
+    for url in (TASKS, f"{TASKS}{task_id}/change/", ATTEMPTS, f"{ATTEMPTS}{attempt.pk}/change/"):
+        page = text_of(admin_client, url)
+        assert "<script>alert" not in page, url
+        assert "\u202e" not in page, url
+
+
+def test_operations_on_tasks_are_operations_on_their_jobs(admin_client: Client) -> None:
+    task_id = factories.task()
+    factories.end(task_id, "failed")
+    answer = admin_client.post(TASKS, {"action": "retry_jobs", "_selected_action": [str(task_id)]})
+    assert b"<strong>1</strong> of 1 selected" in answer.content
+    answer = admin_client.post(answer.context["action"], answer.context["hidden"])
+    assert answer["Location"] == f"{TASKS}{task_id}/change/"
+    assert Job.objects.get(pk=task_id).state == "pending"
+
+
+def test_who_may_see_tasks_may_not_thereby_operate_them() -> None:
+    task_id = factories.task()
+    viewer = staff("view_ingestiontask")
+    assert viewer.post(f"{TASKS}operate/cancel/", {"ids": str(task_id)}).status_code == 403
+    assert "operate/" not in text_of(viewer, f"{TASKS}{task_id}/change/")
+    operator = staff("view_ingestiontask", "cancel_job")
+    assert operator.post(f"{TASKS}operate/cancel/", {"ids": str(task_id)}).status_code == 302
+
+
+def test_requests_are_never_edited_added_or_deleted(admin_client: Client) -> None:
+    task_id = factories.task()
+    assert admin_client.post(f"{TASKS}add/", {}).status_code == 403
+    assert admin_client.post(f"{TASKS}{task_id}/delete/", {"post": "yes"}).status_code == 403
+    admin_client.post(f"{TASKS}{task_id}/change/", {"file_name": "other.txt"})
+    assert IngestionTask.objects.get().file_name == "a.txt"
+
+
+# -- keys ----------------------------------------------------------------------------------------
+
+
+def test_a_new_key_is_shown_once_and_works(admin_client: Client) -> None:
+    Tenant.objects.get_or_create(slug="default", defaults={"key_prefix": ""})
+    form = {
+        "name": "backend",
+        "tenant": "default",
+        "scopes": ["submit", "read"],
+        "expires_at_0": "",
+        "expires_at_1": "",
+    }
+    assert "backend" not in text_of(admin_client, KEYS)
+    text_of(admin_client, f"{KEYS}add/")
+    answer = admin_client.post(f"{KEYS}add/", form)
+    # Then the answer itself holds the key, and no cache, cookie or session keeps it
+    key = answer.context["key"]
+    assert key in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    assert api_keys.recognise(key).scopes == {"submit", "read"}
+    assert key not in str(answer.cookies) + str(dict(admin_client.session))
+    record = ApiKey.objects.get()
+    for url in (KEYS, f"{KEYS}{record.pk}/change/", "/admin/"):
+        page = text_of(admin_client, url)
+        assert key not in page
+        assert record.hash not in page
+    assert LogEntry.objects.get().object_id == str(record.pk)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"scopes": []}, {"scopes": ["root"]}, {"tenant": "nobody"}, {"name": ""}, {"name": "a\x00b"},
+     {"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, {"expires_at_0": "soon", "expires_at_1": ""}],
+)  # fmt: skip
+def test_a_wrong_form_makes_no_key(admin_client: Client, wrong: dict[str, Any]) -> None:
+    Tenant.objects.get_or_create(slug="default", defaults={"key_prefix": ""})
+    form: dict[str, Any] = {
+        "name": "backend",
+        "tenant": "default",
+        "scopes": ["read"],
+        "expires_at_0": "",
+        "expires_at_1": "",
+    }
+    assert admin_client.post(f"{KEYS}add/", form | wrong).status_code == 200
+    assert not ApiKey.objects.exists()
+
+
+def test_a_key_is_revoked_after_a_question(admin_client: Client) -> None:
+    issued = api_keys.issue("backend", scopes=["read"])
+    form = {"action": "revoke", "_selected_action": [str(issued.record.pk)]}
+    assert b"refused at once" in admin_client.post(KEYS, form).content
+    assert api_keys.recognise(issued.key)
+    admin_client.post(KEYS, form | {"confirmed": "yes"})
+    with pytest.raises(api_keys.ApiKeyRevoked):
+        api_keys.recognise(issued.key)
+    assert "revoked" in text_of(admin_client, KEYS)
+    assert LogEntry.objects.get().get_change_message() == "Revoked."
+
+
+def test_keys_want_their_own_permissions() -> None:
+    issued = api_keys.issue("backend", scopes=["read"])
+    viewer = staff("view_apikey")
+    assert "revoke" not in text_of(viewer, KEYS)
+    assert viewer.get(f"{KEYS}add/").status_code == 403
+    viewer.post(KEYS, {"action": "revoke", "_selected_action": [str(issued.record.pk)], "confirmed": "yes"})
+    assert api_keys.recognise(issued.key)
+
+
+def test_attempts_are_found_by_their_task(admin_client: Client) -> None:
+    one, other = factories.task(), factories.task()
+    tried(one)
+    tried(other, event="task.failed")
+    assert "task.failed" not in text_of(admin_client, f"{ATTEMPTS}?q={one}")
+    assert "0 webhook attempts" in text_of(admin_client, f"{ATTEMPTS}?q=nonsense")
+
+
+def test_nothing_inline_on_our_pages(admin_client: Client) -> None:
+    api_keys.issue("backend", scopes=["read"])
+    task_id = factories.task(callback_url="https://example.com/hook")
+    key = ApiKey.objects.get()
+    for url in (TASKS, f"{TASKS}{task_id}/change/", KEYS, f"{KEYS}add/", f"{KEYS}{key.pk}/change/", ATTEMPTS,
+                "/admin/documents/tenant/"):  # fmt: skip
+        page = text_of(admin_client, url)
+        assert "style=" not in page, url
+        assert "<style" not in page, url
+        assert all("src=" in tag.split(">")[0] for tag in page.split("<script")[1:]), url
