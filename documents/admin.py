@@ -134,8 +134,9 @@ class WebhookAttemptAdmin(LedgerAdmin):
     ordering = ["-id"]
     search_fields = ["task_id"]
     search_help_text = "A task's id."
-    readonly_fields = ["at", "task", "event", "attempt", "status_code", "took", "address", "problem_in_full", "answer"]
-    fields = readonly_fields
+    _shown = ("at", "task", "event", "attempt", "status_code", "took", "address", "problem_in_full", "answer")
+    fields = _shown
+    readonly_fields = _shown
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[WebhookAttempt], search_term: str

@@ -238,7 +238,7 @@ class OperationLogAdmin(LedgerAdmin):
     list_display = ["at", "who", "source", "operation", "what", "requested", "done", "outcome", "why"]
     list_filter = ["operation", "source", "outcome"]
     ordering = [F("at").desc()]
-    readonly_fields = [
+    _shown = (
         "at",
         "who",
         "user",
@@ -250,8 +250,9 @@ class OperationLogAdmin(LedgerAdmin):
         "done",
         "outcome",
         "more",
-    ]
-    fields = readonly_fields
+    )
+    fields = _shown
+    readonly_fields = _shown
 
     @admin.display(description="by")
     def who(self, log: OperationLog) -> str:
