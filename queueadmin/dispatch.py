@@ -189,9 +189,12 @@ class Dispatcher(threading.Thread):
         wanted = self._runtime.sweep_wanted
         if self._timetable.due("epoch", _EPOCH_SECONDS) and self._sets.epoch_is_new():
             wanted.set()
-        if wanted.is_set() or self._timetable.due("sweep", self._settings.sweep_seconds):
+        after_fault = wanted.is_set()
+        if after_fault or self._timetable.due("sweep", self._settings.sweep_seconds):
             wanted.clear()
-            swept = sweep(self._sets)
+            # After a fault even the youngest may be missing, and would wait for the next regular sweep; publishing
+            # one twice changes nothing.
+            swept = sweep(self._sets, due_before=order_key_now() if after_fault else None)
             if swept.republished:
                 logger.warning(
                     "the sweep published what was missing",

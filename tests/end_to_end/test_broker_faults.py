@@ -46,9 +46,9 @@ def test_tasks_submitted_while_redis_is_down_run_when_it_is_back(service: Servic
             slowest = max(slowest, time.monotonic() - started)
     finally:
         valkey_server.start()
-    # Then each was accepted within a second, and all complete
+    # Then each was accepted within a second, and all complete soon, also those of the last moment
     assert slowest < 1
-    ended = service.wait(*tasks, seconds=60)
+    ended = service.wait(*tasks, seconds=14)
     assert Counter(job.state for job in ended.values()) == {"completed": 100}
 
 
