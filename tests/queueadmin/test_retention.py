@@ -1,0 +1,91 @@
+"""Emptying ended jobs and forgetting slim rows, for any actor. The documents' half has tests of its own."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from queueadmin import lifecycle, retention
+from queueadmin.ids import uuid7
+from queueadmin.jobs import order_key_now
+from queueadmin.models import Job, JobEvent
+from queueadmin.states import TERMINAL, State
+from tests.queueadmin.factories import job_in, submitted
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
+
+AT_ONCE = retention.Ages(completed=0, cancelled=0, failed=0, dead_letter=0)
+LATER = datetime.now(UTC) + timedelta(hours=1)
+"""An hour from now, when everything that ended has outlived `AT_ONCE`."""
+
+
+@pytest.mark.parametrize("state", sorted(State))
+def test_only_ended_jobs_are_emptied_and_no_state_changes(state: State) -> None:
+    job_id, _ = job_in(state)
+    list(retention.clean(AT_ONCE, now=LATER))
+    job = Job.objects.get(pk=job_id)
+    assert job.state == state
+    assert (job.cleaned_at is not None) is (state in TERMINAL)
+    assert JobEvent.objects.filter(job_id=job_id).exists() is (state not in TERMINAL)
+
+
+def test_an_emptied_job_cannot_be_queued_again() -> None:
+    job_id, _ = job_in(State.FAILED)
+    list(retention.clean(AT_ONCE, now=LATER))
+    assert lifecycle.retry([job_id], by="ann", order_key=order_key_now()) == []
+
+
+def test_without_an_age_dead_letters_stay() -> None:
+    job_in(State.DEAD_LETTER)
+    kept = retention.Ages(completed=0, cancelled=0, failed=0)
+    assert list(retention.clean(kept, now=LATER)) == []
+    assert retention.expired_count(kept, now=LATER) == 0
+    assert retention.expired_count(AT_ONCE, now=LATER) == 1
+
+
+def test_what_lies_outside_goes_before_and_what_belongs_to_the_row_goes_with_it() -> None:
+    # Given an ended job
+    job_id, _ = job_in(State.COMPLETED)
+    seen: list[tuple[str, Sequence[uuid.UUID], bool]] = []
+
+    def note(step: str) -> retention.Step:
+        return lambda ids: seen.append((step, list(ids), Job.objects.get(pk=job_id).cleaned_at is not None))
+
+    # When it is emptied
+    (batch,) = retention.clean(AT_ONCE, prepare=note("prepare"), within=note("within"), now=LATER)
+    # Then both steps saw it in that order, and neither came too late
+    assert seen == [("prepare", [job_id], False), ("within", [job_id], False)]
+    assert (batch.state, batch.ids, batch.events) == ("completed", (job_id,), 3)
+
+
+def test_a_failure_inside_leaves_the_batch_as_it_was() -> None:
+    job_id, _ = job_in(State.COMPLETED)
+
+    def fail(ids: Sequence[uuid.UUID]) -> None:
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError):
+        list(retention.clean(AT_ONCE, within=fail, now=LATER))
+    assert Job.objects.get(pk=job_id).cleaned_at is None
+    assert JobEvent.objects.filter(job_id=job_id).count() == 3
+
+
+def test_a_live_follow_up_protects_its_parent() -> None:
+    parent, _ = job_in(State.COMPLETED)
+    submitted(parent_id=parent)
+    assert list(retention.clean(AT_ONCE, now=LATER)) == []
+
+
+def test_only_slim_rows_are_forgotten() -> None:
+    # Given two rows that are 400 days old by id and times, of which one is slim
+    then = datetime.now(UTC) - timedelta(days=400)
+    slim, full = (uuid7(int(then.timestamp() * 1000)) for _ in range(2))
+    for new_id, emptied in ((slim, then), (full, None)):
+        job_id, _ = job_in(State.DEAD_LETTER)
+        Job.objects.filter(pk=job_id).update(id=new_id, finished_at=then, cleaned_at=emptied)
+    # When rows of more than a year are forgotten
+    forgotten = list(retention.forget(older_than_days=365))
+    # Then only the slim one is
+    assert forgotten == [(slim,)]
+    assert list(Job.objects.values_list("pk", flat=True)) == [full]
