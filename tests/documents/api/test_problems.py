@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404
@@ -91,3 +93,9 @@ def test_field_errors_are_lists_of_sentences_by_name() -> None:
 )  # fmt: skip
 def test_accept_is_read_as_rfc_9110_says(accept: str, chosen: str | None) -> None:
     assert choose(accept, (TEXT, JSON)) == chosen
+
+
+def test_the_reference_lists_the_catalogue_exactly() -> None:
+    text = (settings.BASE_DIR / "docs" / "api.md").read_text()
+    listed = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", text, re.MULTILINE)
+    assert listed == [(str(kind.status), kind.code) for kind in CATALOGUE]
