@@ -13,8 +13,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
@@ -123,7 +122,7 @@ def recognise(key: str, *, now: datetime | None = None) -> Caller:
         raise InvalidApiKey()
     if row["revoked_at"] is not None:
         raise ApiKeyRevoked()
-    expires_at, last_used_at = _aware(row["expires_at"]), _aware(row["last_used_at"])
+    expires_at, last_used_at = sql.as_time(row["expires_at"]), sql.as_time(row["last_used_at"])
     if expires_at is not None and expires_at <= moment:
         raise ApiKeyExpired()
     if last_used_at is None or last_used_at <= moment - _USE_NOTED_EVERY:
@@ -143,12 +142,6 @@ def _find(digest: str) -> sql.Row | None:
         {"hash": digest},
     )
     return rows[0] if rows else None
-
-
-def _aware(value: Any) -> datetime | None:
-    """SQLite's cursor returns times without their zone, which is always UTC."""
-    moment = sql.as_time(value)
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def revoke(reference: str, *, now: datetime | None = None) -> ApiKey:

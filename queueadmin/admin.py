@@ -180,7 +180,7 @@ def _operate_on_jobs(model_admin: JobListAdmin, request: HttpRequest, operation:
 class JobAdmin(JobListAdmin):
     """Jobs of every actor."""
 
-    list_display = ["short_id", "state_label", "error", "actor", "queue", "partition", "attempts", "age", "took"]
+    list_display = ["short_id", "state_label", "error", "attempts", "age", "took", "actor", "queue", "partition"]
     list_display_links = ["short_id"]
     list_filter = [StateFilter, CreatedFilter, QueueFilter, ActorFilter]
     ordering = [F("id").desc()]
@@ -209,7 +209,7 @@ class JobAdmin(JobListAdmin):
 
     @admin.display(description="job")
     def short_id(self, job: Job) -> str:
-        return f"…{job.pk.hex[-12:]}"
+        return job.pk.hex[-12:]
 
 
 @admin.register(QueueControl)

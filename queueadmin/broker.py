@@ -105,9 +105,8 @@ class LedgerRedisBroker(Broker):
         """
         self.emit_before("enqueue", message, delay)
         job = self._new_job(message, delay)
-        with transaction.atomic():
-            submitted = lifecycle.submit([job])
-            job_id = job.id if job.id in submitted.inserted else self._ids_of([job])[0]
+        submitted = lifecycle.submit([job])
+        job_id = job.id if job.id in submitted.inserted else self._ids_of([job])[0]
         transaction.on_commit(partial(self.publish, submitted.ready))
         sent = message.copy(message_id=str(job_id))
         self.emit_after("enqueue", sent, delay)
@@ -119,9 +118,8 @@ class LedgerRedisBroker(Broker):
         Ids are returned in the order of `messages`, also for those whose unique key is held already.
         """
         jobs = [self._new_job(message, delay) for message in messages]
-        with transaction.atomic():
-            submitted = lifecycle.submit(jobs)
-            job_ids = self._ids_of(jobs)
+        submitted = lifecycle.submit(jobs)
+        job_ids = self._ids_of(jobs)
         transaction.on_commit(partial(self.publish, submitted.ready))
         return [str(job_id) for job_id in job_ids]
 

@@ -69,7 +69,7 @@ def submit(jobs: Sequence[NewJob], *, now: datetime | None = None) -> Submitted:
     if sql.is_postgresql():
         rows = sql.query(f"WITH u AS ({insert}), e AS ({event} u) SELECT * FROM u", parameters)
     else:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             rows = sql.query(insert, parameters)
             changed = json.dumps([row["id"] for row in rows])
             sql.execute(

@@ -148,10 +148,12 @@ def as_uuid(value: Any) -> UUID:
 
 
 def as_time(value: Any) -> datetime | None:
-    """A timestamp as a raw cursor returns it: text on SQLite."""
+    """A timestamp as a raw cursor returns it: SQLite's carry no zone, or are text; all are UTC."""
     if isinstance(value, str):
-        return datetime.fromisoformat(value).replace(tzinfo=UTC)
-    return value  # type: ignore[no-any-return]  # psycopg returns datetime or None
+        value = datetime.fromisoformat(value)
+    if value is None or value.tzinfo is not None:
+        return value  # type: ignore[no-any-return]  # psycopg returns datetime or None
+    return value.replace(tzinfo=UTC)  # type: ignore[no-any-return]
 
 
 def query(sql: str, parameters: Row | None = None) -> list[Row]:
