@@ -139,9 +139,10 @@ def test_the_printed_curl_command_and_password_work_and_ctrl_c_leaves_nobody(up:
 
 
 def test_sigkill_of_up_takes_every_process_with_it(up: UpFactory, tmp_path: Path) -> None:
-    # Given
-    command = up("--no-samples", "--port", "0", "--processes", "2")
+    # Given workers that have ingested the samples: their extraction children live, in sessions of their own
+    command = up("--port", "0", "--processes", "2")
     pids = everyone(command)
+    assert len({os.getsid(pid) for pid in pids}) > 5  # up, broker, web server, two workers, and at least one child
     # When
     command.kill()
     # Then, without anybody's help
