@@ -82,7 +82,7 @@ class IngestionTaskAdmin(JobListAdmin):
     """Every document that was submitted, and where it stands."""
 
     job_path = "job__"
-    list_display = ["file", "state_label", "error", "document", "submitted_by", "tenant", "attempts", "age", "took"]
+    list_display = ["file", "state_label", "error", "attempts", "age", "took", "document", "submitted_by", "tenant"]
     list_display_links = ["file"]
     list_filter = [StateFilter, CreatedFilter, TenantFilter]
     list_select_related = ["job"]
@@ -226,6 +226,13 @@ class ApiKeyAdmin(LedgerAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return super().get_fields(request, obj) if obj else NewKeyForm.Meta.fields
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """With one button: the key must be copied before anything else happens."""
+        one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **one_button})
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Issue the key; Django's form has filled `obj`, of which only the stored record remains."""
