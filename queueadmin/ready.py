@@ -41,6 +41,7 @@ def connect(url: str, *, timeout: float) -> redis.Redis:
         socket_timeout=timeout,
         socket_connect_timeout=min(timeout, _CONNECT_SECONDS),
         retry=Retry(NoBackoff(), 0),
+        protocol=2,  # a server too old for version 3 is then told apart from one that does not answer
         health_check_interval=0,
     )
 

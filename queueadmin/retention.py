@@ -57,7 +57,7 @@ class Emptied:
 
 
 def expired_count(ages: Ages, *, now: datetime | None = None) -> int:
-    """How many jobs `clean` would look at: those past their age, also if a live follow-up still protects them."""
+    """How many jobs `clean` would look at: those past their age, even if an undelivered follow-up protects them."""
     cutoffs = ages.cutoffs(now or timezone.now())
     return sum(_expired(state, cutoff).count() for state, cutoff in cutoffs.items())
 
@@ -73,7 +73,7 @@ def clean(
 ) -> Iterator[Emptied]:
     """Empty the jobs that ended longer ago than `ages` say, and yield each batch.
 
-    A job whose follow-up is still live stays as it is: its announcement may need it. `prepare` is called with a
+    A job whose follow-up is live or a dead letter stays: its announcement may need it. `prepare` is called with a
     batch's ids before its transaction, to remove what lies outside the database: if that fails, or the process
     dies, the rows still know of it. `within` runs inside, on the ids that are really emptied.
     """
@@ -129,8 +129,13 @@ def _expired(state: str, cutoff: datetime) -> QuerySet[Job]:
     return Job.objects.filter(state=state, cleaned_at__isnull=True, finished_at__lt=cutoff)
 
 
+_UNDELIVERED = sorted(LIVE | {State.DEAD_LETTER})
+"""States of a follow-up that still has something to announce, or waits for a person to decide whether it should."""
+
+
 def _unprotected(jobs: QuerySet[Job]) -> QuerySet[Job]:
-    return jobs.filter(~Exists(Job.objects.filter(parent_id=OuterRef("pk"), state__in=sorted(LIVE))))
+    undelivered = Job.objects.filter(parent_id=OuterRef("pk"), state__in=_UNDELIVERED, cleaned_at__isnull=True)
+    return jobs.filter(~Exists(undelivered))
 
 
 def _pages(state: str, cutoff: datetime, batch: int) -> Iterator[list[UUID]]:

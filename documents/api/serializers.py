@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from documents.api.body import unstorable
+from documents.callbacks import addresses
 from queueadmin.states import State
 
 MAX_METADATA_BYTES = 16 * 1024
@@ -92,21 +91,12 @@ class CallbackURL(PlainText):
 
 
 def _is_callback_url(url: str) -> bool:
-    """Whether both the standard library and the client that will use it understand the URL, and alike."""
-    if " " in url or "\\" in url:
-        return False
+    """Whether the webhook client understands the URL. Which addresses it may go to is asked at delivery."""
     try:
-        parts, parsed = urlsplit(url), httpx.URL(url)
-        port = parts.port
-    except (ValueError, UnicodeError, httpx.InvalidURL):
+        addresses.parse(url, allow_private=True)
+    except addresses.CallbackRefused:
         return False
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.hostname)
-        and bool(parsed.host)
-        and "@" not in parts.netloc
-        and (port is None or 0 < port <= _MAX_PORT)
-    )
+    return True
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {}}, component_name="Metadata")
