@@ -11,7 +11,7 @@ from queueadmin.ids import uuid7
 from queueadmin.jobs import order_key_now
 from queueadmin.models import Job, JobEvent
 from queueadmin.states import TERMINAL, State
-from tests.queueadmin.factories import job_in, submitted
+from tests.queueadmin.factories import job_in
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
@@ -71,10 +71,19 @@ def test_a_failure_inside_leaves_the_batch_as_it_was() -> None:
     assert JobEvent.objects.filter(job_id=job_id).count() == 3
 
 
-def test_a_live_follow_up_protects_its_parent() -> None:
+@pytest.mark.parametrize("state", [State.PENDING, State.SCHEDULED, State.RETRYING, State.PROCESSING, State.DEAD_LETTER])
+def test_a_follow_up_that_is_undelivered_protects_its_parent(state: State) -> None:
     parent, _ = job_in(State.COMPLETED)
-    submitted(parent_id=parent)
-    assert list(retention.clean(AT_ONCE, now=LATER)) == []
+    job_in(state, parent_id=parent)
+    kept = retention.Ages(completed=0, cancelled=0, failed=0)
+    assert list(retention.clean(kept, now=LATER)) == []
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED])
+def test_a_follow_up_that_has_had_its_say_does_not(state: State) -> None:
+    parent, _ = job_in(State.FAILED)
+    job_in(state, parent_id=parent)
+    assert parent in {job for batch in retention.clean(AT_ONCE, now=LATER) for job in batch.ids}
 
 
 def test_only_slim_rows_are_forgotten() -> None:
