@@ -30,7 +30,9 @@ def declare(broker: LedgerRedisBroker, fn: Callable[..., Any], **options: Any) -
 
 
 def ended(job_id: str, state: State = State.COMPLETED, seconds: float = 10.0) -> Job:
-    wait_until(lambda: Job.objects.filter(pk=job_id, state=state).exists(), seconds=seconds, what=f"{job_id} to be {state}")
+    wait_until(
+        lambda: Job.objects.filter(pk=job_id, state=state).exists(), seconds=seconds, what=f"{job_id} to be {state}"
+    )
     return Job.objects.get(pk=job_id)
 
 

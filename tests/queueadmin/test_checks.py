@@ -14,7 +14,6 @@ from queueadmin import checks
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.middleware import DeadLetterMiddleware, RetryMiddleware
 
-
 pytestmark = pytest.mark.both_databases
 
 

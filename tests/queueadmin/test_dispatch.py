@@ -29,7 +29,9 @@ ME = presence.identify(1)
 def register(worker_id: int, *, pid: int | None = None, host: str = "elsewhere", silent_for: float = 0.0) -> None:
     """A worker that has beaten for the last time `silent_for` seconds ago."""
     pid = pid or 1
-    me = presence.Identity(id=worker_id, name=f"w{worker_id}", host=host, pid=pid, pid_started=presence.started(pid) or "")
+    me = presence.Identity(
+        id=worker_id, name=f"w{worker_id}", host=host, pid=pid, pid_started=presence.started(pid) or ""
+    )
     presence.register(me, queues=["q"], actors=["act"], threads=2)
     WorkerProcess.objects.filter(pk=worker_id).update(beat_at=timezone.now() - timedelta(seconds=silent_for))
 

@@ -56,7 +56,9 @@ def some(count: int) -> list[ClaimedJob]:
     return [claimed(submitted()) for _ in range(count)]
 
 
-def test_outcomes_are_committed_and_released_jobs_published(start_writer: Callable[..., Writer], published: Published) -> None:
+def test_outcomes_are_committed_and_released_jobs_published(
+    start_writer: Callable[..., Writer], published: Published
+) -> None:
     done, back = some(2)
     writer = start_writer()
     writer.put(lifecycle.complete(done, result={"n": 1}))

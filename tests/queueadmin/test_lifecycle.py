@@ -45,7 +45,7 @@ ACTS: dict[str, Callable[[uuid.UUID, ClaimedJob | None], object]] = {
     "fail": finish_with(lambda job: lifecycle.fail(job, code="c", message="m")),
     "bury": finish_with(lambda job: lifecycle.bury(job, code="c", message="m")),
     "release": finish_with(lambda job: lifecycle.release(job, reason="r")),
-    "stop": finish_with(lambda job: lifecycle.stop(job)),
+    "stop": finish_with(lifecycle.stop),
     "rescue": lambda job_id, _: lifecycle.rescue([WORKER], worker_id=OTHER_WORKER, max_crashes=3),
     "cancel": lambda job_id, _: lifecycle.cancel([job_id], by="me"),
     "retry": lambda job_id, _: lifecycle.retry([job_id], by="me", order_key=order_key_now()),
