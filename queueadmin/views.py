@@ -248,7 +248,7 @@ def queue_page(request: HttpRequest, model_admin: ModelAdmin[Any]) -> HttpRespon
     context = {
         **_page(request, model_admin, "Queues and workers"),
         "overview": overview,
-        "has_jobs": any(sum(queue.summary.counts.values()) for queue in overview.queues),
+        "has_jobs": Job.objects.exists(),
         "can_pause": request.user.has_perm("queueadmin.pause_queue"),
         "can_purge": request.user.has_perm("queueadmin.purge_job"),
         "operate": {name: _operate_url(model_admin, name) for name in QUEUE_OPERATIONS},

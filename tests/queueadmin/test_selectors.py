@@ -36,6 +36,20 @@ def test_counts_can_be_of_one_actor_and_one_tenant() -> None:
     assert selectors.queue_depths("else")["q"]["pending"] == 1
 
 
+def test_open_depths_leave_out_what_nobody_has_to_look_at() -> None:
+    for state in State:
+        job_in(state)
+    assert selectors.queue_depths() == {"q": dict.fromkeys(State.values, 1)}
+    wanted = [state for state in State.values if state not in ("completed", "cancelled")]
+    assert selectors.open_depths() == {"q": dict.fromkeys(wanted, 1)}
+
+
+def test_a_queue_that_holds_only_failed_jobs_is_known() -> None:
+    job_in(State.FAILED, queue="old")
+    assert "old" in selectors.known_queues()
+    assert "old" in [queue.name for queue in selectors.queues()]
+
+
 def test_jobs_that_retention_emptied_are_not_current_but_stay_in_the_totals() -> None:
     job_id, _ = job_in(State.COMPLETED, partition_key="acme")
     Job.objects.filter(pk=job_id).update(cleaned_at=datetime.now(UTC))
