@@ -57,6 +57,7 @@ class LedgerRedisBroker(Broker):
 
     def __init__(self, *, middleware: Sequence[Middleware] = (), settings: QueueSettings | None = None) -> None:
         """`settings` default to the QUEUEADMIN setting. Nothing is connected here."""
+        self._heard: dict[str, bool] = {}
         super().__init__(middleware=list(middleware))
         self.actor_options |= _ACTOR_OPTIONS
         self.queues = {DRAMATIQ_QUEUE: None}
@@ -184,18 +185,33 @@ class LedgerRedisBroker(Broker):
             args[0].begin()
         elif signal in ("consumer_thread_shutdown", "worker_thread_shutdown"):
             connection.close()
-        super().emit_before(signal, *args, **kwargs)
+        if self._is_heard("before_" + signal):
+            super().emit_before(signal, *args, **kwargs)
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         if signal == "process_message":
             args[0].result = kwargs.get("result")
-        super().emit_after(signal, *args, **kwargs)
+        if self._is_heard("after_" + signal):
+            super().emit_after(signal, *args, **kwargs)
         if signal in ("process_message", "skip_message"):
             enter_job(None)
-            close_old_connections()
+            if connection.connection is not None:  # an actor's own; most use none
+                close_old_connections()
         elif signal == "worker_shutdown" and self.runtime is not None:
             self.runtime.stop()
             self.runtime = None
+
+    def _is_heard(self, hook: str) -> bool:
+        """Whether any middleware does something in a hook: calling the others' empty ones costs as much as a job."""
+        heard = self._heard.get(hook)
+        if heard is None:
+            silent = getattr(Middleware, hook, None)
+            heard = self._heard[hook] = any(getattr(type(item), hook, None) is not silent for item in self.middleware)
+        return heard
+
+    def add_middleware(self, middleware: Middleware, **where: Any) -> None:
+        super().add_middleware(middleware, **where)
+        self._heard.clear()
 
     def _boot(self, worker: Worker) -> None:
         try:

@@ -11,47 +11,52 @@ from uuid import UUID
 _local = threading.local()
 
 
+_cancelling = threading.Lock()
+"""Shared by all tokens: a job is cancelled once in a while, but a token is made for every one."""
+
+
 class CancelToken:
     """Says that a job should stop, and why. Set once, from another thread."""
 
+    __slots__ = ("_callbacks", "reason")
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._callbacks: dict[int, Callable[[], None]] = {}
-        self._next = 0
-        self._event = threading.Event()
         self.reason: str | None = None
+        self._callbacks: list[Callable[[], object]] | None = None
 
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self.reason is not None
 
     def wait(self, timeout: float) -> bool:
         """Sleep up to `timeout` seconds; True as soon as the job should stop."""
-        return self._event.wait(timeout)
+        event = threading.Event()
+        forget = self.on_cancel(event.set)
+        event.wait(timeout)
+        forget()
+        return self.is_set()
 
     def set(self, reason: str) -> None:
         """Ask the job to stop: `cancelled` by a person, `shutdown` of the worker."""
-        with self._lock:
-            if self._event.is_set():
+        with _cancelling:
+            if self.reason is not None:
                 return
             self.reason = reason
-            self._event.set()
-            callbacks = list(self._callbacks.values())
+            callbacks, self._callbacks = self._callbacks or [], None
         for callback in callbacks:
             callback()
 
-    def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def on_cancel(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Run `callback` when the job should stop (at once when it already should); returns the removal."""
-        with self._lock:
-            if not self._event.is_set():
-                key = self._next = self._next + 1
-                self._callbacks[key] = callback
-                return lambda: self._remove(key)
+        with _cancelling:
+            if self.reason is None:
+                self._callbacks = [*(self._callbacks or []), callback]
+                return lambda: self._remove(callback)
         callback()
         return lambda: None
 
-    def _remove(self, key: int) -> None:
-        with self._lock:
-            self._callbacks.pop(key, None)
+    def _remove(self, callback: Callable[[], object]) -> None:
+        with _cancelling:
+            self._callbacks = [item for item in self._callbacks or [] if item is not callback]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,8 @@ class Hand:
         self._held: dict[UUID, Held] = {}
         self._claiming: set[UUID] = set()
         self._average = _LONG_SECONDS
+        self._notify_at = 0
+        """How few jobs must be in hand for the consumer to care: waking it for every job would cost as much as one."""
 
     # -- taking ------------------------------------------------------------------------------
 
@@ -57,6 +59,7 @@ class Hand:
             lookahead = self._lookahead()
             capacity = self.threads + lookahead
             worthwhile = max(1, lookahead // 2)
+            self._notify_at = capacity - worthwhile
             self._changed.wait_for(lambda: capacity - len(self._held) >= worthwhile, timeout)
             return max(0, capacity - len(self._held))
 
@@ -96,7 +99,8 @@ class Hand:
             held = self._held.pop(token, None)
             if held is not None and held.started is not None:
                 self._average += _SMOOTHING * (self._clock() - held.started - self._average)
-            self._changed.notify_all()
+            if len(self._held) <= self._notify_at:
+                self._changed.notify_all()
             return held
 
     # -- looking -----------------------------------------------------------------------------

@@ -172,8 +172,7 @@ class Writer(threading.Thread):
             for outcome in batch:
                 self._unwritten.pop(outcome.job.token, None)
             self._idle.notify_all()
-        for _ in batch:
-            self._room.release()
+        self._room.release(len(batch))
         self._publisher.publish(due)
 
 

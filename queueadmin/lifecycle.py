@@ -129,7 +129,7 @@ def claim(
         returning=_CLAIMED,
         edge="'claim'",
     )
-    rows = [{"id": item.id, "token": item.token} for item in claims]
+    rows = [{"id": item.id.hex, "token": item.token.hex} for item in claims]
     return [
         _claimed(row) for row in sql.perform(write, rows, worker_id=worker_id, actors=json.dumps(list(actors)), now=now)
     ]
@@ -137,7 +137,7 @@ def claim(
 
 def recover_claims(claims: Sequence[Claim]) -> list[ClaimedJob]:
     """The jobs that an earlier `claim` took although its reply was lost: those that carry its tokens."""
-    rows = sql.encode([{"id": item.id, "token": item.token} for item in claims])
+    rows = sql.encode([{"id": item.id.hex, "token": item.token.hex} for item in claims])
     source = sql.dialect().rows({"id": "uuid", "token": "uuid"})
     found = sql.query(
         f"SELECT {', '.join(f'j.{name}' for name in _CLAIMED)} FROM {JOB} j JOIN {source} w "
@@ -148,13 +148,9 @@ def recover_claims(claims: Sequence[Claim]) -> list[ClaimedJob]:
 
 
 def _claimed(row: Row) -> ClaimedJob:
-    values = {name: row[name] for name in _CLAIMED}
-    values |= {
-        "id": sql.as_uuid(row["id"]),
-        "token": sql.as_uuid(row["token"]),
-        "payload": sql.decode(row["payload"]),
-    }
-    return ClaimedJob(**values)
+    row["id"], row["token"] = sql.as_uuid(row["id"]), sql.as_uuid(row["token"])
+    row["payload"] = sql.decode(row["payload"])
+    return ClaimedJob(**row)
 
 
 def complete(job: ClaimedJob, *, result: Any = None, detail: Row | None = None) -> Outcome:
@@ -251,7 +247,8 @@ def finish(outcomes: Sequence[Outcome], *, worker_id: int, now: datetime | None 
 
 def _outcome_row(outcome: Outcome) -> Row:
     return {
-        "id": outcome.job.id, "token": outcome.job.token, "edge": outcome.edge, "state": outcome.state,
+        "id": outcome.job.id.hex,
+        "token": outcome.job.token.hex, "edge": outcome.edge, "state": outcome.state,
         "result": outcome.result, "delay": outcome.delay, "failed": outcome.failed, "detail": outcome.detail,
         "error_code": outcome.error_code, "error_message": outcome.error_message, "fingerprint": outcome.fingerprint,
     }  # fmt: skip

@@ -186,24 +186,20 @@ def perform(write: Write, rows: Sequence[Row] = (), **parameters: Any) -> list[R
 
 
 def _postgresql_statement(write: Write) -> str:
-    d = dialect()
     if write.limit:
-        given, locked = (
-            "",
-            f"SELECT j.id FROM {JOB} j WHERE {write.guard} {write.limit} FOR UPDATE SKIP LOCKED",
-        )
-        source, event_source = "l WHERE j.id = l.id", "u"
+        locked = f"SELECT j.id FROM {JOB} j WHERE {write.guard} {write.limit} FOR UPDATE SKIP LOCKED"
+        after = "u"
     else:
-        given = f"w AS {d.rows(write.columns)},\n"
-        locked = f"SELECT j.id FROM {JOB} j JOIN w ON w.id = j.id WHERE {write.guard} ORDER BY j.id FOR UPDATE OF j"
-        source, event_source = "l JOIN w ON w.id = l.id WHERE j.id = l.id", "u JOIN w ON w.id = u.id"
+        given = f"{dialect().rows(write.columns)} w"
+        locked = f"SELECT w.* FROM {JOB} j JOIN {given} ON w.id = j.id WHERE {write.guard} ORDER BY j.id FOR UPDATE OF j"
+        after = "u JOIN l w ON w.id = u.id"
     counters = f",\nc AS ({_count_statement('u')})" if write.counted else ""
     columns = dict.fromkeys(("id", "attempt", *write.returning, *(_COUNTED if write.counted else ())))
     return (
-        f"WITH {given}l AS ({locked}),\n"
-        f"u AS (UPDATE {JOB} j SET {write.assignments} FROM {source} "
+        f"WITH l AS ({locked}),\n"
+        f"u AS (UPDATE {JOB} j SET {write.assignments} FROM l w WHERE j.id = w.id "
         f"RETURNING {', '.join(f'j.{name}' for name in columns)}),\n"
-        f"e AS ({_event_statement(write, event_source)}){counters}\n"
+        f"e AS ({_event_statement(write, after)}){counters}\n"
         f"SELECT {', '.join(f'u.{name}' for name in write.returning)} FROM u"
     )
 

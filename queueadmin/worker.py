@@ -6,6 +6,7 @@ the beat does the rest.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -65,6 +66,7 @@ class WorkerRuntime:
         presence.register(self.identity, queues=self.queues, actors=self.broker.actors, threads=self.hand.threads)
         self.paused = lookup.paused_queues()
         connection.close()
+        _spare_the_collector()
         self.writer.start()
         self._beat.start()
         self._dispatcher.start()
@@ -153,6 +155,16 @@ class WorkerRuntime:
     def beats_on_time(self) -> bool:
         """Whether this process's own beats were on time for as long as it takes to condemn another."""
         return self._beat.on_time_for(self.settings.silent_seconds)
+
+
+def _spare_the_collector() -> None:
+    """Leave what is loaded by now out of garbage collection.
+
+    Django and the actors are some 110,000 objects that live as long as the process; looking through
+    them took 50 ms each time, a fifth of the processor time of short jobs.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def outcome_of(decision: decisions.Decision, held: Held) -> Outcome:
