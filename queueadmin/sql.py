@@ -190,8 +190,8 @@ def _postgresql_statement(write: Write) -> str:
         locked = f"SELECT j.id FROM {JOB} j WHERE {write.guard} {write.limit} FOR UPDATE SKIP LOCKED"
         after = "u"
     else:
-        given = f"{dialect().rows(write.columns)} w"
-        locked = f"SELECT w.* FROM {JOB} j JOIN {given} ON w.id = j.id WHERE {write.guard} ORDER BY j.id FOR UPDATE OF j"
+        given = f"{dialect().rows(write.columns)} w ON w.id = j.id"
+        locked = f"SELECT w.* FROM {JOB} j JOIN {given} WHERE {write.guard} ORDER BY j.id FOR UPDATE OF j"
         after = "u JOIN l w ON w.id = u.id"
     counters = f",\nc AS ({_count_statement('u')})" if write.counted else ""
     columns = dict.fromkeys(("id", "attempt", *write.returning, *(_COUNTED if write.counted else ())))
