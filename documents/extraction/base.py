@@ -15,6 +15,12 @@ PAGE_BREAK = "\n\n"
 VISIBLE_WITHOUT_TEXT = "pages_without_text"
 """Metadata key: number of pages that show something (a picture, usually) but hold no text."""
 
+UNREADABLE_TEXT = "pages_with_unreadable_text"
+"""Metadata key: number of pages that draw text which the engine could not turn into characters."""
+
+PAGES_TO_READ = "pages_to_read"
+"""Metadata key, gone before the result is stored: numbers of the pages on which OCR should look for text."""
+
 JsonValue = str | int | float | bool | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 Progress = Callable[[str, int | None, int | None], None]
 """Called with (stage, done, total): "extract", 12, 619."""
@@ -54,12 +60,16 @@ class Tried:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """The text of a document. `text` is the pages joined by `PAGE_BREAK`."""
+    """The text of a document. `text` is the pages joined by `PAGE_BREAK`.
+
+    `markdown` is the same content with headings, lists and tables, "" where the engine knows none of them.
+    """
 
     text: str
     pages: tuple[Page, ...]
     engine: str
     content_type: str
+    markdown: str = ""
     metadata: dict[str, JsonValue] = dataclasses.field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     tried: tuple[Tried, ...] = ()
@@ -71,6 +81,19 @@ class Options:
 
     timeout_seconds: float | None = None
     max_pages: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ocr:
+    """How text is recognised in pictures.
+
+    `languages` are tesseract's names ("eng", "deu"); none means every language that is installed. Pages are drawn at
+    `dpi`; a picture above `max_pixels` is shrunk first, which bounds memory at about 4 bytes a pixel and engine.
+    """
+
+    languages: tuple[str, ...] = ()
+    dpi: int = 300
+    max_pixels: int = 25_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +113,7 @@ class Limits:
     recycle_documents: int = 200
     recycle_rss_bytes: int = 512 * MIB
     start_seconds: float = 30.0
+    ocr: Ocr = Ocr()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,6 +126,7 @@ class Request:
     max_pages: int
     output_bytes: int
     report: Progress
+    ocr: Ocr = Ocr()
 
 
 class Engine(Protocol):
@@ -120,6 +145,19 @@ class Engine(Protocol):
         """Read the document. Raises an ExtractionError; any other exception counts as Damaged."""
 
 
+class Finisher(Protocol):
+    """A second look at what an engine found, such as OCR of the pages without text. Runs like an engine."""
+
+    name: str
+    spawns: bool
+
+    def wanted(self, found: Extraction) -> bool:
+        """Tell whether there is anything to add."""
+
+    def finish(self, request: Request, found: Extraction) -> Extraction:
+        """Return a better Extraction. Raises an ExtractionError."""
+
+
 def extraction(
     engine: str,
     request: Request,
@@ -127,6 +165,7 @@ def extraction(
     *,
     metadata: Mapping[str, JsonValue] | None = None,
     warnings: Sequence[str] = (),
+    markdown: str = "",
 ) -> Extraction:
     """Build the Extraction of `pages`, leaving out empty metadata."""
     return Extraction(
@@ -134,6 +173,7 @@ def extraction(
         pages=tuple(pages),
         engine=engine,
         content_type=request.identity.content_type,
+        markdown=markdown,
         metadata={key: value for key, value in (metadata or {}).items() if value not in (None, "", [])},
         warnings=tuple(warnings),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import collections
 import dataclasses
 import re
 
@@ -19,14 +20,30 @@ _MARKS = (
 _ISO_2022 = re.compile(rb"\x1b(\$[@AB()]|\([BJI])")
 # Single-byte relatives that share most letters; statistics on a short text cannot tell them apart, alphabets can.
 # ruff: noqa: RUF001  # the alphabets hold what looks like other characters, that is their point
-_LATIN = {
-    "cp1252": "àâáäãåæçéèêëíìîïñóòôöõøœßúùûüýÿšž€‚„…†‡‰‹›‘’“”•–—™¡¿«»°§©®½¼¾£¥",
-    "cp1250": "ąćęłńóśźżáčďéěíňřšťúůýžäëöüőűßâăîţşđ€„“”‚‘’–—…•™«»°§©®",
-    "cp1257": "āčēģīķļņšūžąęėįųõäöüåćńóśź€„“”‚‘’–—…•«»°§©®",
-    "cp1254": "çğıiİöşüâîû€„“”‚‘’–—…•™«»°§©®",
+_LANGUAGES = {
+    "cp1252": (
+        "éàèùâêîôûçëïüœæ",
+        "äöüß",
+        "áéíóúñüç",
+        "ãõçáéíóúâêôàü",
+        "àèéìòù",
+        "åäöé",
+        "æøåéòôó",
+        "áðéíóúýþæö",
+        "éëïóèüö",
+    ),
+    "cp1250": ("ąćęłńóśźż", "áčďéěíňóřšťúůý", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ", "áčďéěíňóřšťúůýž"),
+    "cp1254": ("çğıöşüâîû",),
+    "cp1257": ("ąčęėįšųūž", "āčēģīķļņšūž", "äõöüšž"),
+    "iso8859_2": ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ"),
+    "iso8859_13": ("ąčęėįšųūž", "āčēģīķļņšūž"),
+    "iso8859_16": ("ăâîșț",),
+    "iso8859_3": ("ċġħżàèìòù", "ĉĝĥĵŝŭ"),
 }
+"""Encoding to the letters beyond ASCII of each language written in it."""
+_SIGNS = frozenset("€‚„…†‡‰‹›‘’“”•–—™¡¿«»°§©®½¼¾£¥·²³ªº´\u00a0\u00ad")
 _LATIN_NAMES = {
-    *_LATIN, "cp1258", "latin_1", "mac_roman", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_9", "iso8859_10",
+    *_LANGUAGES, "cp1258", "latin_1", "mac_roman", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_9", "iso8859_10",
     "iso8859_13", "iso8859_14", "iso8859_15", "iso8859_16",
 }  # fmt: skip
 _SAMPLE_BYTES = 256 * 1024
@@ -45,7 +62,7 @@ def decode(data: bytes, *, declared: str = "") -> Decoded:
     """Decode `data`; never raises. A `declared` charset is believed only where it fits the bytes.
 
     Guessing: charset-normalizer got multi-byte and eastern encodings of the measured corpus right where chardet 5 did
-    not, and mistakes cp1252 for cp1250 on short western texts, which `_nearest_latin` corrects.
+    not, and confuses the single-byte encodings of Europe, which `_nearest_latin` corrects.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -104,11 +121,23 @@ def _wide(data: bytes) -> str:
 
 
 def _nearest_latin(sample: bytes) -> str:
-    """Choose the relative whose alphabet holds most of the non-ASCII letters; cp1252 wins ties."""
-    high = bytes(byte for byte in sample if byte >= 0x80)
+    """Choose the encoding in which the letters beyond ASCII are those of one language; the first one wins ties.
 
-    def hits(encoding: str) -> int:
-        alphabet = _LATIN[encoding]
-        return sum(char.lower() in alphabet for char in high.decode(encoding, "ignore"))
+    Single letters decide nothing (most alphabets share some), the absence of foreign ones does.
+    """
+    high = collections.Counter(byte for byte in sample if byte >= 0x80)
 
-    return max(_LATIN, key=hits)
+    def score(encoding: str, letters: str) -> float:
+        total = 0.0
+        for byte, count in high.items():
+            char = bytes((byte,)).decode(encoding, "replace").replace("İ", "i\u0307").lower()[0]
+            if char in letters or (char == "i" and "ı" in letters):
+                weight = 1.0
+            elif char in _SIGNS:
+                weight = 0.3
+            else:
+                weight = -1.5 if char.isalpha() else -3.0
+            total += weight * count
+        return total
+
+    return max(_LANGUAGES, key=lambda encoding: max(score(encoding, letters) for letters in _LANGUAGES[encoding]))

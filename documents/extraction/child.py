@@ -20,9 +20,19 @@ from types import FrameType
 from typing import Any
 
 from documents.extraction import chain, protections
-from documents.extraction.base import PAGE_BREAK, Engine, Extraction, Identity, JsonValue, Request, to_dict
+from documents.extraction.base import (
+    PAGE_BREAK,
+    Engine,
+    Extraction,
+    Finisher,
+    Identity,
+    JsonValue,
+    Ocr,
+    Request,
+    to_dict,
+)
 from documents.extraction.errors import ExtractionError, OutOfMemory, TooLarge
-from documents.extraction.workspace import EXIT_OUT_OF_MEMORY, RESULT_FILE, TEXT_FILE
+from documents.extraction.workspace import EXIT_OUT_OF_MEMORY, MARKDOWN_FILE, RESULT_FILE, TEXT_FILE
 
 _REPORT_SECONDS = 0.05
 
@@ -33,7 +43,9 @@ class Child:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._replies = os.fdopen(int(config["replies"]), "wb", buffering=0)
         self._parent_pid = int(config["parent_pid"])
-        self._table: Mapping[str, tuple[Engine, ...]] = importlib.import_module(config["registry"]).ENGINES
+        registry = importlib.import_module(config["registry"])
+        self._table: Mapping[str, tuple[Engine, ...]] = registry.ENGINES
+        self._finishers: Mapping[str, Finisher] = getattr(registry, "FINISHERS", {})
         self._last_report = 0.0
 
     def serve(self, requests: int) -> None:
@@ -52,7 +64,13 @@ class Child:
         marker = protections.children_marker()
         protections.allow_cpu(float(fields["cpu_seconds"]))
         try:
-            found = chain.run(self._request(fields), self._table, skip=fields["skip"], on_engine=self._announce)
+            found = chain.run(
+                self._request(fields),
+                self._table,
+                finishers=self._finishers,
+                skip=fields["skip"],
+                on_engine=self._announce,
+            )
             write_result(found, Path(fields["output_dir"]), limit=int(fields["output_bytes"]))
             outcome: dict[str, Any] = {"kind": "done"}
         except MemoryError:
@@ -75,10 +93,11 @@ class Child:
             work_dir=Path(fields["work_dir"]),
             max_pages=int(fields["max_pages"]),
             output_bytes=int(fields["output_bytes"]),
+            ocr=Ocr(**{**fields["ocr"], "languages": tuple(fields["ocr"]["languages"])}),
             report=self._report,
         )
 
-    def _announce(self, engine: Engine) -> None:
+    def _announce(self, engine: Engine | Finisher) -> None:
         """Tell the parent who works next, and choose how to die with it.
 
         SIGKILL needs no cooperation of C code, but would leave system tools behind. While an engine runs such a tool
@@ -110,6 +129,11 @@ def write_result(found: Extraction, output_dir: Path, *, limit: int) -> None:
             start = at + len(separator)
             at = start + len(text)
             spans.append([page.number, clean(page.label), start, at])
+    if found.markdown:
+        data = clean(found.markdown).encode()
+        if len(data) > limit:
+            raise TooLarge()
+        (output_dir / MARKDOWN_FILE).write_bytes(data)
     document = {
         "pages": spans,
         "engine": found.engine,

@@ -16,6 +16,7 @@ CONTENT_TYPES: dict[str, str] = {
     "odp": f"{_ODF}.presentation",
     "epub": "application/epub+zip",
     "doc": "application/msword",
+    "wpd": "application/vnd.wordperfect",
     "xls": "application/vnd.ms-excel",
     "ppt": "application/vnd.ms-powerpoint",
     "msg": "application/vnd.ms-outlook",
@@ -49,7 +50,8 @@ CONTENT_TYPE_SYNONYMS: dict[str, str] = {
     "text/x-markdown": "md", "application/csv": "csv", "text/comma-separated-values": "csv", "text/tsv": "tsv",
     "image/jpg": "jpg", "image/tif": "tiff", "text/json": "json", "application/x-ndjson": "json",
     "application/ld+json": "json", "image/svg+xml": "xml", "multipart/related": "eml", "text/rfc822": "eml",
-    "application/x-msword": "doc", "application/x-msexcel": "xls", "application/x-mspowerpoint": "ppt",
+    "application/x-msword": "doc", "application/wordperfect": "wpd",
+    "application/x-msexcel": "xls", "application/x-mspowerpoint": "ppt",
     "application/vnd.ms-word.document.macroenabled.12": "docx",
     "application/vnd.ms-excel.sheet.macroenabled.12": "xlsx",
     "application/vnd.ms-powerpoint.presentation.macroenabled.12": "pptx",
@@ -73,6 +75,7 @@ SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"GIF89a", "gif"),
     (b"{\\rtf", "rtf"),
     (b"\xdb\xa5", "doc"),  # Word 1 and 2 for Windows, before OLE files
+    (b"\xffWPC", "wpd"),
     (b"1\xbe\0\0", "doc"),  # Word for DOS, Write
     (b"\t\x08\x10\0", "xls"),  # BIFF8 to BIFF2 streams without an OLE file around them
     (b"\t\x08\x08\0", "xls"),

@@ -26,6 +26,7 @@ from documents.extraction.errors import (
 )
 from documents.extraction.workspace import (
     EXIT_OUT_OF_MEMORY,
+    MARKDOWN_FILE,
     RESULT_FILE,
     TEXT_FILE,
     empty_directory,
@@ -129,6 +130,10 @@ class ChildProcess:
             "TMPDIR": str(self.work_dir),
             "PYTHONPATH": os.pathsep.join(map(str, (_ROOT, *python_path))),
             "PYTHONDONTWRITEBYTECODE": "1",
+            # One child per core already: threads of OCR and linear algebra would only wait for each other.
+            "OMP_THREAD_LIMIT": "1",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
         }
 
     @property
@@ -240,6 +245,9 @@ class ChildProcess:
     def read_result(self, limits: Limits, warnings: tuple[str, ...]) -> Extraction:
         """Read the files that the child wrote, as data of a stranger: bounded, regular files, checked fields."""
         text = read_capped(self.output_dir / TEXT_FILE, limits.output_bytes).decode("utf-8", "replace")
+        markdown = ""
+        if (self.output_dir / MARKDOWN_FILE).exists():
+            markdown = read_capped(self.output_dir / MARKDOWN_FILE, limits.output_bytes).decode("utf-8", "replace")
         try:
             fields = json.loads(read_capped(self.output_dir / RESULT_FILE, limits.output_bytes))
             return Extraction(
@@ -250,6 +258,7 @@ class ChildProcess:
                 ),
                 engine=str(fields["engine"]),
                 content_type=str(fields["content_type"]),
+                markdown=markdown,
                 metadata=dict(fields["metadata"]),
                 warnings=(*warnings, *map(str, fields["warnings"])),
                 tried=tried_from(fields["tried"]),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from documents.extraction.errors import ExtractorCrashed, TooLarge
 
-TEXT_FILE, RESULT_FILE = "text.txt", "result.json"
+TEXT_FILE, MARKDOWN_FILE, RESULT_FILE = "text.txt", "text.md", "result.json"
 """What a child writes into its output directory."""
 
 EXIT_OUT_OF_MEMORY = 86

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 import urllib.parse
 import zipfile
@@ -60,6 +61,8 @@ def _read(archive: zipfile.ZipFile, request: Request) -> Extraction:
             continue
         data = _limited(archive, real, request.output_bytes)
         title, text = html_text(decode(data, declared=declared_charset(data[:4096])).text)
+        if title and not text:  # a cover: its picture has no words, its page has a name
+            text = title
         size += len(text)
         if size > request.output_bytes:
             raise TooLarge()
@@ -67,8 +70,12 @@ def _read(archive: zipfile.ZipFile, request: Request) -> Extraction:
         request.report("extract", number, len(spine))
     if not pages:
         raise Damaged("The book lists no chapters that exist.")
+    metadata = _metadata(package)
+    title = str(metadata.get("title", ""))
+    if title not in pages[0].text:
+        pages[0] = dataclasses.replace(pages[0], text=f"{title}\n\n{pages[0].text}".strip())
     warnings = [f"chapters_missing: {missing}"] if missing else []
-    return extraction("epub", request, pages, metadata=_metadata(package), warnings=warnings)
+    return extraction("epub", request, pages, metadata=metadata, warnings=warnings)
 
 
 def _package_name(archive: zipfile.ZipFile) -> str:

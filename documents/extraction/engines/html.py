@@ -113,6 +113,8 @@ def html_text(markup: str) -> tuple[str, str]:
         if event == "start":
             collector.start(node.tag)
             collector.text(node.text)
+            if node.tag == "img":
+                collector.image(node.get("alt"))
         else:
             if event == "end":
                 collector.end(node.tag)
@@ -160,6 +162,11 @@ class _Collector:
         if text and not self._skipping:
             self._parts.append(text if self._verbatim else _SPACES.sub(" ", text))
 
+    def image(self, description: str | None) -> None:
+        """What a picture's author wrote for those who do not see it is text of the page."""
+        if description:
+            self.text(f" {description} ")
+
     def result(self) -> str:
         lines = (line.strip(" \t") for line in "".join(self._parts).split("\n"))
         return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
@@ -174,6 +181,8 @@ class _StdlibReader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.collector.start(tag)
+        if tag == "img":
+            self.collector.image(dict(attrs).get("alt"))
 
     def handle_endtag(self, tag: str) -> None:
         self.collector.end(tag)

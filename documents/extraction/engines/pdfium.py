@@ -5,10 +5,24 @@ Measured: 1.3 ms median, 619 pages in 0.7 s, where pdfminer took 22 s.
 
 from __future__ import annotations
 
+import ctypes
+import dataclasses
+
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
-from documents.extraction.base import VISIBLE_WITHOUT_TEXT, Extraction, Identity, JsonValue, Page, Request, extraction
+from documents.extraction.base import (
+    PAGES_TO_READ,
+    UNREADABLE_TEXT,
+    VISIBLE_WITHOUT_TEXT,
+    Extraction,
+    Identity,
+    JsonValue,
+    Page,
+    Request,
+    extraction,
+)
+from documents.extraction.engines import pdfium_annotations
 from documents.extraction.errors import Damaged, Encrypted, TooLarge, TooManyPages, UnsupportedType
 
 _METADATA = {
@@ -16,6 +30,10 @@ _METADATA = {
     "Producer": "producer", "CreationDate": "created", "ModDate": "modified",
 }  # fmt: skip
 _REPORT_EVERY = 10
+_ENOUGH_LETTERS = 60
+"""A page with that much text is not looked at further: running heads and stamps on a scan are shorter."""
+_GARBAGE = 0.2
+_PICTURE_SHARE, _MANY_SHAPES, _MANY_TEXTS, _MAX_OBJECTS = 0.15, 40, 5, 2000
 
 
 class PdfiumEngine:
@@ -54,33 +72,52 @@ def _open(request: Request) -> pdfium.PdfDocument:
         raise Damaged(evidence={"pdfium_error": code}) from error
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What one page holds: its text, whether it shows anything, and whether that seems to be unread text."""
+
+    text: str
+    visible: bool = True
+    to_read: bool = False
+    unreadable: bool = False
+
+
 def _read(document: pdfium.PdfDocument, count: int, request: Request) -> Extraction:
     pages: list[Page] = []
-    unreadable: list[int] = []
-    pictures = size = 0
-    for index in range(count):
-        try:
-            text, visible = _page(document, index)
-        except pdfium.PdfiumError:
-            unreadable.append(index + 1)
-            text, visible = "", False
-        size += len(text)
-        if size > request.output_bytes:
-            raise TooLarge()
-        pictures += visible and not text.strip()
-        pages.append(Page(number=index + 1, text=text, label=_label(document, index)))
-        if (index + 1) % _REPORT_EVERY == 0 or index + 1 == count:
-            request.report("extract", index + 1, count)
+    looks: list[_Look | None] = []
+    size = 0
+    with pdfium_annotations.FormFields(document) as fields:
+        for index in range(count):
+            look = _look(document, index, fields)
+            text = look.text if look else ""
+            size += len(text)
+            if size > request.output_bytes:
+                raise TooLarge()
+            looks.append(look)
+            pages.append(Page(number=index + 1, text=text, label=_label(document, index)))
+            if (index + 1) % _REPORT_EVERY == 0 or index + 1 == count:
+                request.report("extract", index + 1, count)
+    unreadable = [str(number) for number, look in enumerate(looks, start=1) if look is None]
     if len(unreadable) == count:
         raise Damaged("None of the PDF's pages can be read.")
-    warnings = [f"pages_unreadable: {', '.join(map(str, unreadable[:20]))}"] if unreadable else []
-    metadata: dict[str, JsonValue] = {"pages": count, VISIBLE_WITHOUT_TEXT: pictures or None}
-    return extraction("pypdfium2", request, pages, metadata={**metadata, **_metadata(document)}, warnings=warnings)
+    seen = [(number, look) for number, look in enumerate(looks, start=1) if look is not None]
+    metadata: dict[str, JsonValue] = {
+        "pages": count,
+        VISIBLE_WITHOUT_TEXT: sum(look.visible and not look.text.strip() for _, look in seen) or None,
+        UNREADABLE_TEXT: sum(look.unreadable for _, look in seen) or None,
+        PAGES_TO_READ: [number for number, look in seen if look.to_read],
+        **_metadata(document),
+    }
+    warnings = [f"pages_unreadable: {', '.join(unreadable[:20])}"] if unreadable else []
+    return extraction("pypdfium2", request, pages, metadata=metadata, warnings=warnings)
 
 
-def _page(document: pdfium.PdfDocument, index: int) -> tuple[str, bool]:
-    """Return a page's text, and whether the page draws anything at all."""
-    page = document[index]
+def _look(document: pdfium.PdfDocument, index: int, fields: pdfium_annotations.FormFields) -> _Look | None:
+    """Read a page; None if it cannot be read."""
+    try:
+        page = document[index]
+    except pdfium.PdfiumError:
+        return None
     try:
         text_page = page.get_textpage()
         try:
@@ -89,9 +126,42 @@ def _page(document: pdfium.PdfDocument, index: int) -> tuple[str, bool]:
             text_page.close()
         # pdfium marks a hyphen at a line's end with U+FFFE; the word goes on in the next line.
         text = text.replace("\ufffe\r\n", "").replace("\ufffe", "").replace("\r\n", "\n").replace("\0", "")
-        return text, raw.FPDFPage_CountObjects(page) > 0
+        values = [value for value in fields.values(page) if value not in text]
+        return dataclasses.replace(_judged(page, text), text="\n".join(filter(None, (text, *values))))
+    except pdfium.PdfiumError:
+        return None
     finally:
         page.close()
+
+
+def _judged(page: pdfium.PdfPage, text: str) -> _Look:
+    """Judge whether a page with little text, or with garbage, shows text that is not in its text layer."""
+    letters = sum(map(str.isalnum, text[: _ENOUGH_LETTERS * 20]))
+    garbled = sum(char == "\ufffd" or "\ue000" <= char <= "\uf8ff" for char in text) > _GARBAGE * max(len(text), 1)
+    if letters >= _ENOUGH_LETTERS and not garbled:
+        return _Look(text=text)
+    count = raw.FPDFPage_CountObjects(page)
+    width, height = page.get_size()
+    texts = shapes = 0
+    covered = 0.0
+    for number in range(min(count, _MAX_OBJECTS)):
+        item = raw.FPDFPage_GetObject(page, number)
+        kind = raw.FPDFPageObj_GetType(item)
+        texts += kind == raw.FPDF_PAGEOBJ_TEXT
+        shapes += kind in (raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_SHADING)
+        if kind in (raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM):
+            covered += _area(item) / max(width * height, 1.0)
+    pictured = covered >= _PICTURE_SHARE or shapes >= _MANY_SHAPES
+    unreadable = garbled or (texts >= _MANY_TEXTS and letters * 2 < texts) or (texts > 0 and not letters)
+    return _Look(text=text, visible=count > 0, to_read=pictured or unreadable or garbled, unreadable=unreadable)
+
+
+def _area(item: object) -> float:
+    """Return the area of an object's box, in square points."""
+    left, bottom, right, top = (ctypes.c_float() for _ in range(4))
+    if not raw.FPDFPageObj_GetBounds(item, left, bottom, right, top):
+        return 0.0
+    return abs(right.value - left.value) * abs(top.value - bottom.value)
 
 
 def _label(document: pdfium.PdfDocument, index: int) -> str:

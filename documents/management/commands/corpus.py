@@ -53,7 +53,7 @@ class Command(BaseCommand):
             rows = self._run(folder, files, rows, options["out"])
         except OSError as error:
             raise CommandError(f"{options['out']} cannot be written: {error.strerror}.") from error
-        Console(file=self.stdout._out).print(_summary(rows[str(path.relative_to(folder))] for path in files))
+        Console().print(_summary(rows[str(path.relative_to(folder))] for path in files))
         self.stdout.write(f"Results: {options['out']}")
 
     def _run(self, folder: Path, files: list[Path], done: dict[str, Row], out: Path) -> dict[str, Row]:
@@ -166,6 +166,11 @@ def _summary(rows: Iterator[Row]) -> Table:
         files = sum(count for end, count in ends.items() if end != "without text")
         failed = [f"{count} {end}" for end, count in ends.items() if end not in ("completed", "without text")]
         table.add_row(
-            kind, str(files), str(ends["completed"]), str(ends["without text"]), f"{seconds[kind]:.1f}", ", ".join(failed)
+            kind,
+            str(files),
+            str(ends["completed"]),
+            str(ends["without text"]),
+            f"{seconds[kind]:.1f}",
+            ", ".join(failed),
         )
     return table

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from documents.extraction.base import Extraction, Identity, Request
+from documents.extraction.base import Engine, Extraction, Identity, Request
 from documents.extraction.chain import run
 from documents.extraction.identify import identify
-from documents.extraction.registry import ENGINES
+from documents.extraction.registry import ENGINES, FINISHERS
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 NO_SAMPLE = {".py", ".md"}
@@ -141,9 +141,26 @@ def extract(tmp_path: Path) -> Iterator[Callable[..., Extraction]]:
         gc.collect()
 
 
+@pytest.fixture
+def extract_with(tmp_path: Path) -> Callable[..., Extraction]:
+    """`extract_with(engine, data, "name.ext")` reads a document with one engine alone."""
+
+    def read(engine: Engine, data: bytes, name: str) -> Extraction:
+        path = tmp_path / "document"
+        path.write_bytes(data)
+        return engine.extract(request_for(path, identify(path, declared="", file_name=name), tmp_path))
+
+    return read
+
+
 def read_path(path: Path, identity: Identity, work_dir: Path, *, max_pages: int = 100) -> Extraction:
     """Run the real table of engines on a file."""
-    request = Request(
+    return run(request_for(path, identity, work_dir, max_pages=max_pages), ENGINES, finishers=FINISHERS)
+
+
+def request_for(path: Path, identity: Identity, work_dir: Path, *, max_pages: int = 100) -> Request:
+    """What an engine is given."""
+    return Request(
         path=path,
         identity=identity,
         work_dir=work_dir,
@@ -151,4 +168,3 @@ def read_path(path: Path, identity: Identity, work_dir: Path, *, max_pages: int 
         output_bytes=1024 * 1024,
         report=lambda stage, done, total: None,
     )
-    return run(request, ENGINES)

@@ -13,7 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from documents.extraction.base import Extraction
+from documents.extraction.base import Engine, Extraction
+from documents.extraction.engines.catdoc import CatdocEngine
+from documents.extraction.engines.libreoffice import LibreOfficeEngine
+from documents.extraction.engines.office_xml import OfficeXmlEngine
+from documents.extraction.engines.pdfium import PdfiumEngine
+from documents.extraction.engines.textract_engine import TextractEngine
+from documents.extraction.engines.xberg_engine import XbergEngine
 from documents.extraction.errors import Damaged, Encrypted, ExtractionError, MissingDependency, TooLarge, TooManyPages
 from tests.documents.extraction.conftest import SAMPLES, encrypted_pdf, ole, zipped
 
@@ -240,7 +246,7 @@ def test_a_book_is_read_in_the_order_of_its_spine(extract: Extract) -> None:
         '<itemref idref="two"/><itemref idref="one"/><itemref idref="three"/>',
     )
     found = extract(data, "x.epub")
-    assert [page.text for page in found.pages] == ["second", "first"]
+    assert [page.text for page in found.pages] == ["A Book\n\nsecond", "first"]
     assert found.metadata["title"] == "A Book"
     assert "chapters_missing: 1" in found.warnings
 
@@ -250,7 +256,23 @@ def test_a_book_without_chapters_is_damaged(extract: Extract) -> None:
         extract(book({}, '<itemref idref="three"/>'), "x.epub")
 
 
-# -- textract
+# -- office formats
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "words"),
+    [
+        ("letter.docx", "xberg", ["Dear Ms Müller", "Quinces\t7", "Yours sincerely"]),
+        ("budget.xlsx", "calamine", ["Rent\t1200", "1700", "Approved by Grace Hopper"]),
+        ("slides.pptx", "xberg", ["Roadmap 2027", "Suppliers in two time zones"]),
+    ],
+)
+def test_office_documents_are_read_by_the_first_engine_of_their_chain(
+    extract: Extract, name: str, engine: str, words: list[str]
+) -> None:
+    found = extract(sample(name), name)
+    assert found.engine == engine
+    assert all(word in found.text for word in words)
 
 
 @pytest.mark.parametrize(
@@ -261,10 +283,29 @@ def test_a_book_without_chapters_is_damaged(extract: Extract) -> None:
         ("slides.pptx", ["Roadmap 2027", "Suppliers in two time zones"]),
     ],
 )
-def test_office_documents_are_read_by_textract(extract: Extract, name: str, words: list[str]) -> None:
-    found = extract(sample(name), name)
-    assert found.engine == "textract"
+def test_textract_reads_them_too(extract_with: Callable[..., Extraction], name: str, words: list[str]) -> None:
+    found = extract_with(TextractEngine(), sample(name), name)
     assert all(word in found.text for word in words)
+
+
+@pytest.mark.parametrize("name", ["letter.docx", "slides.pptx"])
+def test_the_reader_of_bare_xml_finds_the_same_words(extract_with: Callable[..., Extraction], name: str) -> None:
+    found = extract_with(OfficeXmlEngine(), sample(name), name)
+    best = extract_with(XbergEngine(), sample(name), name)
+    assert set(best.text.split()) <= set(found.text.split())
+
+
+def test_sheets_are_pages_with_their_names_and_tables_in_markdown(extract: Extract) -> None:
+    found = extract(sample("budget.xlsx"), "budget.xlsx")
+    assert [(page.number, page.label) for page in found.pages] == [(1, "Budget"), (2, "Notes")]
+    assert "## Budget" in found.markdown
+    assert "| Rent | 1200 |" in found.markdown
+
+
+def test_slides_are_pages_and_their_titles_are_headings(extract: Extract) -> None:
+    found = extract(sample("slides.pptx"), "slides.pptx")
+    assert [page.number for page in found.pages] == [1, 2]
+    assert found.markdown.startswith("## Roadmap 2027")
 
 
 @pytest.mark.parametrize("kind", ["text", "presentation"])
@@ -279,25 +320,26 @@ def test_open_documents_are_read(extract: Extract, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "package", "code"),
+    ("engine", "data", "name", "package"),
     [
-        (rb"{\rtf1 hello}", "x.rtf", "unrtf", "missing_dependency"),
-        (ole(("WordDocument", bytes(12))), "x.doc", "libreoffice-writer", "missing_dependency"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01", "x.png", "tesseract-ocr", "ocr_unavailable"),
+        (TextractEngine(), rb"{\rtf1 hello}", "x.rtf", "unrtf"),
+        (TextractEngine(), ole(("WordDocument", bytes(12))), "x.doc", "libreoffice-writer"),
+        (CatdocEngine(), ole(("WordDocument", bytes(12))), "x.doc", "catdoc"),
+        (LibreOfficeEngine(PdfiumEngine()), b"\xffWPC" + bytes(100), "x.wpd", "libreoffice-writer"),
     ],
 )
 def test_a_missing_tool_is_named_by_its_debian_package(
-    extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    data: bytes, name: str, package: str, code: str,
+    extract_with: Callable[..., Extraction], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    engine: Engine, data: bytes, name: str, package: str,
 ) -> None:  # fmt: skip
     # Given a machine without system tools
     monkeypatch.setenv("PATH", str(tmp_path))
-    # When a format that needs one is read
+    # When an engine that needs one reads a document
     with pytest.raises(MissingDependency) as caught:
-        extract(data, name)
+        extract_with(engine, data, name)
     # Then the error says what to install
     assert caught.value.package == package
-    assert caught.value.code == code
+    assert caught.value.code == "missing_dependency"
     assert f"apt-get install {package}" in str(caught.value)
 
 
@@ -305,7 +347,7 @@ def test_a_damaged_office_document_is_damaged(extract: Extract) -> None:
     data = zipped({"word/document.xml": "<w:document", "[Content_Types].xml": "<Types/>"})
     with pytest.raises(Damaged) as caught:
         extract(data, "x.docx")
-    assert caught.value.evidence["engine"] == "textract"
+    assert caught.value.tried[0].engine == "xberg"
 
 
 # -- nothing is resolved, nothing is fetched
