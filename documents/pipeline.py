@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from documents.exceptions import DocumentError
-from documents.extraction.base import Extraction, Identity, to_dict
+from documents.extraction import rendering
+from documents.extraction.base import Extraction, Identity, JsonValue, to_dict
 from documents.extraction.errors import ExtractionError
 from documents.extraction.identify import identify
 from documents.extraction.sandbox import Sandbox
@@ -28,7 +28,6 @@ _CANCELLED = "cancelled"
 
 _MAX_WARNINGS = 50
 _MAX_WARNING_CHARACTERS = 300
-_CHUNK_CHARACTERS = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +97,7 @@ def run(document: Document, *, job: JobContext, tools: Tools) -> dict[str, Any]:
         with steps.step("extract"):
             extraction = _extract(path, identity, job=job, sandbox=tools.sandbox)
     with steps.step("store"):
-        key = _store(extraction, steps=steps, results=tools.results)
+        key = _store(extraction, fetched, steps=steps, results=tools.results)
     return _summary(document, fetched, extraction, key)
 
 
@@ -128,13 +127,16 @@ def _extract(path: Path, identity: Identity, *, job: JobContext, sandbox: Sandbo
     return extraction
 
 
-def _store(extraction: Extraction, *, steps: Steps, results: ResultStore) -> str:
-    """Write text and JSON under a key that holds task and attempt: a late writer overwrites only its own."""
+def _store(extraction: Extraction, fetched: Downloaded, *, steps: Steps, results: ResultStore) -> str:
+    """Write the result under a key that holds task and attempt: a late writer overwrites only its own."""
+    source: dict[str, JsonValue] = {"source": {"sha256": fetched.sha256, "bytes": fetched.bytes}}
+    markdown = rendering.markdown_chunks(extraction)
     return results.write(
         steps.job.id,
         steps.job.attempt,
-        text=_cancellable(encoded_text(extraction), steps),
-        document=_cancellable(encoded_document(extraction), steps),
+        text=_cancellable(rendering.text_chunks(extraction), steps),
+        markdown=_cancellable(markdown, steps) if extraction.markdown else None,
+        document=_cancellable(rendering.json_chunks(extraction, source), steps),
     )
 
 
@@ -142,34 +144,6 @@ def _cancellable(chunks: Iterable[bytes], steps: Steps) -> Iterator[bytes]:
     for chunk in chunks:
         steps.check()
         yield chunk
-
-
-def encoded_text(extraction: Extraction) -> Iterator[bytes]:
-    """The text as UTF-8, in chunks. Lone surrogates, which UTF-8 cannot hold, become question marks."""
-    for start in range(0, len(extraction.text), _CHUNK_CHARACTERS):
-        yield extraction.text[start : start + _CHUNK_CHARACTERS].encode("utf-8", "replace")
-
-
-def encoded_document(extraction: Extraction) -> Iterator[bytes]:
-    """The result as JSON, page by page, so that it never stands in memory a second time as a whole."""
-    head = {
-        "content_type": extraction.content_type,
-        "engine": extraction.engine,
-        "characters": len(extraction.text),
-        "metadata": extraction.metadata,
-        "warnings": list(extraction.warnings),
-    }
-    yield _json(head)[:-1] + b', "pages": ['
-    for index, page in enumerate(extraction.pages):
-        yield (b", " if index else b"") + _json({"number": page.number, "label": page.label, "text": page.text})
-    yield b'], "text": "'
-    for start in range(0, len(extraction.text), _CHUNK_CHARACTERS):
-        yield _json(extraction.text[start : start + _CHUNK_CHARACTERS])[1:-1]
-    yield b'"}\n'
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _summary(document: Document, fetched: Downloaded, extraction: Extraction, key: str) -> dict[str, Any]:

@@ -11,10 +11,15 @@ from __future__ import annotations
 import base64
 import io
 import json
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
 
 _OOXML = "http://schemas.openxmlformats.org"
 _TYPES = "application/vnd.openxmlformats-officedocument"
@@ -30,6 +35,8 @@ def make_all() -> dict[str, bytes]:
         "shift-jis.txt": JAPANESE.encode("shift_jis"),
         "koi8-r.txt": RUSSIAN.encode("koi8_r"),
         "two-pages.pdf": pdf(PDF_PAGES),
+        "scanned.pdf": scanned_pdf(),
+        "photo.png": png(picture(PICTURE_LINES, width=1160, height=280)),
         "letter.docx": docx(),
         "budget.xlsx": xlsx(),
         "slides.pptx": pptx(),
@@ -80,6 +87,83 @@ PDF_PAGES = (
     ("Contract of sale", "The seller delivers forty crates of pears.", "Payment is due within thirty days."),
     ("Annex A", "Delivery address: 12 Harbour Street.", "Signed by both parties in duplicate."),
 )
+SCAN_LINES = (
+    "Delivery note 4711",
+    "The crates were handed over at the harbour.",
+    "Received by Rosalind Franklin.",
+)
+PICTURE_LINES = ("Opening hours", "Monday to Friday from nine to five", "Closed on public holidays")
+
+
+def picture(lines: tuple[str, ...], *, width: int, height: int) -> Image.Image:
+    """Draw lines in black and white, in Pillow's bitmap font: the same pixels whatever FreeType is installed."""
+    scale = 4
+    small = Image.new("1", (width // scale, height // scale), 1)
+    draw = ImageDraw.Draw(small)
+    font = ImageFont.load_default_imagefont()
+    for number, line in enumerate(lines):
+        draw.text((10, 8 + 20 * number), line, fill=0, font=font)
+    return small.resize((width, height), Image.Resampling.NEAREST)
+
+
+def png(image: Image.Image) -> bytes:
+    """Write a PNG of one bit a pixel. Its zlib stream is stored, not compressed: zlib versions differ."""
+    stride = (image.width + 7) // 8
+    packed = image.tobytes()
+    rows = b"".join(b"\0" + packed[at : at + stride] for at in range(0, len(packed), stride))
+    pieces = [rows[at : at + 65535] for at in range(0, len(rows), 65535)]
+    stored = b"".join(
+        struct.pack("<BHH", number == len(pieces), len(piece), len(piece) ^ 0xFFFF) + piece
+        for number, piece in enumerate(pieces, start=1)
+    )
+    stream = b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(rows))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", image.width, image.height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", stream) + chunk(b"IEND", b"")
+
+
+def scanned_pdf() -> bytes:
+    """A first page that is only a picture, as scanners make it, and a second one with text."""
+    image = picture(SCAN_LINES, width=1160, height=1640)
+    data = _run_lengths(image.tobytes())
+    drawing = b"q 595 0 0 842 0 0 cm /Im1 Do Q"
+    text = b"BT /F1 14 Tf 72 720 Td (This second page was typed, not scanned.) Tj ET"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R 6 0 R] /Count 2 >>",
+        (
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
+            b"/Resources << /XObject << /Im1 5 0 R >> >> >>"
+        ),
+        b"<< /Length %d >>\nstream\n%b\nendstream" % (len(drawing), drawing),
+        b"<< /Type /XObject /Subtype /Image /Width %d /Height %d /ColorSpace /DeviceGray /BitsPerComponent 1 "
+        b"/Filter /RunLengthDecode /Length %d >>\nstream\n%b\nendstream" % (image.width, image.height, len(data), data),
+        (
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 7 0 R "
+            b"/Resources << /Font << /F1 8 0 R >> >> >>"
+        ),
+        b"<< /Length %d >>\nstream\n%b\nendstream" % (len(text), text),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
+        b"<< /Title (Delivery note) >>",
+    ]
+    return _pdf_file(objects)
+
+
+def _run_lengths(data: bytes) -> bytes:
+    """Compress by RunLengthDecode's rules (ISO 32000-1, 7.4.5), which leave an encoder no choice worth having."""
+    out = bytearray()
+    for value, run in groupby(data):
+        length = sum(1 for _ in run)
+        while length > 1:
+            count = min(length, 128)
+            out += bytes((257 - count, value))
+            length -= count
+        if length:
+            out += bytes((0, value))
+    return bytes(out) + b"\x80"
 
 
 def pdf(pages: tuple[tuple[str, ...], ...]) -> bytes:

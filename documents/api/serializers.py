@@ -210,6 +210,21 @@ class ResultPage(serializers.Serializer[Any]):
     )
 
 
+class TriedEngine(serializers.Serializer[Any]):
+    """One engine that was run on the document."""
+
+    engine = serializers.CharField()
+    seconds = serializers.FloatField()
+    reason = serializers.CharField(allow_blank=True, help_text="Why it was left; empty: its result was taken.")
+
+
+class ResultSource(serializers.Serializer[Any]):
+    """The file that was read."""
+
+    sha256 = serializers.CharField()
+    bytes = serializers.IntegerField()
+
+
 class TaskResult(serializers.Serializer[Any]):
     """The extracted text, whole and by page, and what is known of the document."""
 
@@ -219,7 +234,11 @@ class TaskResult(serializers.Serializer[Any]):
     content_type = serializers.CharField()
     engine = serializers.CharField()
     characters = serializers.IntegerField()
+    words = serializers.IntegerField()
     warnings = serializers.ListField(child=serializers.CharField())
+    markdown = serializers.CharField(allow_blank=True, help_text="Empty where the format has no headings or tables.")
+    tried = TriedEngine(many=True, help_text="Every engine that was run, in order.")
+    source = ResultSource()  # type: ignore[assignment]  # a field of that name, not where the value comes from
 
 
 class StateCounts(serializers.Serializer[Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -20,10 +21,13 @@ from documents.api.body import StrictJSONParser
 from documents.api.negotiation import ExactParserOnly, choose
 from documents.api.problem import Problem
 from documents.api.serializers import AcceptedTask, QueueStatistics, Submission, TaskResult, TaskStatus
+from documents.exceptions import ResultNotFound
 from documents.models import Scope
-from documents.storage.results import DOCUMENT, TEXT
+from documents.storage.results import DOCUMENT, MARKDOWN, TEXT, Part, ResultStore
 
-_TEXT, _JSON = "text/plain", "application/json"
+_TEXT, _MARKDOWN, _JSON = "text/plain", "text/markdown", "application/json"
+_PARTS: dict[str, tuple[Part, ...]] = {_TEXT: (TEXT,), _MARKDOWN: (MARKDOWN, TEXT), _JSON: (DOCUMENT,)}
+"""What is served as which type. Where an engine knew no headings or tables, the plain text is the Markdown."""
 _CHUNK_BYTES = 64 * 1024
 
 _submission = Submission()
@@ -124,15 +128,16 @@ class Result(TaskView):
         summary="Read a task's result",
         responses={
             (200, _TEXT): OpenApiTypes.STR,
+            (200, _MARKDOWN): OpenApiTypes.STR,
             (200, _JSON): TaskResult,
             **schema.problems(401, 403, 404, 405, 406, 409, 410, 500, 503),
         },
     )
     def get(self, request: Request, task_id: str) -> HttpResponseBase:
-        """The extracted text as text/plain (what `*/*` gets too), or text, pages and metadata as JSON."""
-        chosen = choose(request.META.get("HTTP_ACCEPT", ""), (_TEXT, _JSON))
+        """The extracted text as text/plain (what `*/*` gets too) or as text/markdown, or everything as JSON."""
+        chosen = choose(request.META.get("HTTP_ACCEPT", ""), (_TEXT, _JSON, _MARKDOWN))
         if chosen is None:
-            raise Problem("not_acceptable", "The result can be had as text/plain or application/json.")
+            raise Problem("not_acceptable", "The result can be had as text/plain, text/markdown or application/json.")
         key = selectors.result_key(task_id_of(task_id), tenant=caller_of(request).tenant)
         return _stream(key, chosen)
 
@@ -140,15 +145,22 @@ class Result(TaskView):
 def _stream(key: str, media_type: str) -> FileResponse:
     """A stored object, copied to the client in chunks: nothing of it is parsed or kept in memory."""
     store = conf.result_store()
-    part = TEXT if media_type == _TEXT else DOCUMENT
-    length = store.size(key, part)
-    content_type = f"{_TEXT}; charset=utf-8" if media_type == _TEXT else _JSON
+    part, length = _first_stored(store, key, _PARTS[media_type])
+    content_type = _JSON if media_type == _JSON else f"{media_type}; charset=utf-8"
     response = FileResponse(store.open(key, part), content_type=content_type)
     response.block_size = _CHUNK_BYTES
     response.headers["Content-Length"] = str(length)
     response.headers["Vary"] = "Accept"
     del response.headers["Content-Disposition"]  # the store's file name means nothing to the client
     return response
+
+
+def _first_stored(store: ResultStore, key: str, parts: tuple[Part, ...]) -> tuple[Part, int]:
+    """Return the first of the parts that this result has, and its size in bytes. Raises ResultNotFound."""
+    for part in parts[:-1]:
+        with contextlib.suppress(ResultNotFound):
+            return part, store.size(key, part)
+    return parts[-1], store.size(key, parts[-1])
 
 
 class Retry(TaskView):

@@ -1,11 +1,12 @@
 """Results: where the extracted text goes. A place of its own that no document key can reach.
 
-Each attempt of a task owns two objects:
+Each attempt of a task owns these objects:
 
     <place>/<task id>/<attempt>/text.txt       the plain text, UTF-8
+    <place>/<task id>/<attempt>/text.md        the same with headings, lists and tables, where the engine knows them
     <place>/<task id>/<attempt>/result.json    text, pages, metadata, warnings, engines: what the API serves as JSON
 
-Two objects instead of one, so that each of the API's representations is a copy from disk to socket: no parsing, no
+Three objects instead of one, so that each of the API's representations is a copy from disk to socket: no parsing, no
 memory, whatever the size. The price is the text stored three times (text.txt; whole and by page in the JSON).
 Compression was left out for the same reason: plain bytes can be served to every client as they are.
 
@@ -27,9 +28,16 @@ from documents.exceptions import DocumentNotFound, InvalidKey, ResultNotFound, S
 from documents.storage.directory import sync_directory
 from documents.storage.s3 import S3Bucket, S3Connection
 
-Part = Literal["text.txt", "result.json"]
+Part = Literal["text.txt", "text.md", "result.json"]
 TEXT: Part = "text.txt"
+MARKDOWN: Part = "text.md"
 DOCUMENT: Part = "result.json"
+
+_CONTENT_TYPES: dict[Part, str] = {
+    TEXT: "text/plain; charset=utf-8",
+    MARKDOWN: "text/markdown; charset=utf-8",
+    DOCUMENT: "application/json",
+}
 
 _SPOOL_BYTES = 1024 * 1024
 
@@ -37,8 +45,16 @@ _SPOOL_BYTES = 1024 * 1024
 class ResultStore(Protocol):
     """Stores, serves and removes results. `key` is "<task id>/<attempt>"."""
 
-    def write(self, task_id: UUID, attempt: int, *, text: Iterable[bytes], document: Iterable[bytes]) -> str:
-        """Store both objects and return the key. Writing the same attempt again replaces it.
+    def write(
+        self,
+        task_id: UUID,
+        attempt: int,
+        *,
+        text: Iterable[bytes],
+        document: Iterable[bytes],
+        markdown: Iterable[bytes] | None = None,
+    ) -> str:
+        """Store the objects and return the key. Writing the same attempt again replaces it.
 
         Raises StorageUnavailable (retryable) or StorageDenied.
         """
@@ -70,6 +86,15 @@ def _parsed(key: str) -> tuple[UUID, int]:
     return parsed
 
 
+def _parts(
+    text: Iterable[bytes], document: Iterable[bytes], markdown: Iterable[bytes] | None
+) -> Iterator[tuple[Part, Iterable[bytes]]]:
+    yield TEXT, text
+    if markdown is not None:
+        yield MARKDOWN, markdown
+    yield DOCUMENT, document
+
+
 class DirectoryResultStore:
     """Results below a directory, fanned out by the end of the task id.
 
@@ -80,14 +105,22 @@ class DirectoryResultStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def write(self, task_id: UUID, attempt: int, *, text: Iterable[bytes], document: Iterable[bytes]) -> str:
-        """See ResultStore. Both files are on disk before their directory gets its name."""
+    def write(
+        self,
+        task_id: UUID,
+        attempt: int,
+        *,
+        text: Iterable[bytes],
+        document: Iterable[bytes],
+        markdown: Iterable[bytes] | None = None,
+    ) -> str:
+        """See ResultStore. All files are on disk before their directory gets its name."""
         task_dir = self._task_dir(task_id)
         with _file_errors():
             task_dir.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=task_dir))
             try:
-                for part, chunks in ((TEXT, text), (DOCUMENT, document)):
+                for part, chunks in _parts(text, document, markdown):
                     _write_through(staging / part, chunks)
                 sync_directory(staging)
                 _replace_directory(staging, task_dir / str(int(attempt)))
@@ -170,10 +203,18 @@ class S3ResultStore:
         self._bucket = S3Bucket(connection)
         self._name = connection.bucket
 
-    def write(self, task_id: UUID, attempt: int, *, text: Iterable[bytes], document: Iterable[bytes]) -> str:
-        """See ResultStore. The key is returned after both objects are stored; nobody knows it before."""
+    def write(
+        self,
+        task_id: UUID,
+        attempt: int,
+        *,
+        text: Iterable[bytes],
+        document: Iterable[bytes],
+        markdown: Iterable[bytes] | None = None,
+    ) -> str:
+        """See ResultStore. The key is returned after all objects are stored; nobody knows it before."""
         key = result_key(task_id, attempt)
-        for part, chunks in ((TEXT, text), (DOCUMENT, document)):
+        for part, chunks in _parts(text, document, markdown):
             # Spooled to a file, since the protocol wants the length first and memory stays bounded.
             with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
                 file.writelines(chunks)
@@ -183,7 +224,7 @@ class S3ResultStore:
                         Bucket=self._name,
                         Key=self.prefix + key + "/" + part,
                         Body=file,
-                        ContentType="text/plain; charset=utf-8" if part == TEXT else "application/json",
+                        ContentType=_CONTENT_TYPES[part],
                     )
         return key
 

@@ -13,6 +13,7 @@ import pytest
 
 from documents import pipeline
 from documents.exceptions import DocumentNotFound, DocumentTooLarge
+from documents.extraction import rendering
 from documents.extraction.base import Extraction, Limits, Page
 from documents.extraction.errors import Damaged, Empty, UnsupportedType
 from documents.extraction.sandbox import Sandbox
@@ -216,8 +217,8 @@ def test_a_long_text_comes_in_chunks_and_reads_back_whole() -> None:
     # Given a text of several chunks, with characters of every width at their borders
     found = extraction('aé€😀"\\\n' * 200_000, "second")
     # Then both representations hold it unchanged
-    assert b"".join(pipeline.encoded_text(found)).decode() == found.text
-    stored = json.loads(b"".join(pipeline.encoded_document(found)))
+    assert b"".join(rendering.text_chunks(found)).decode() == found.text
+    stored = json.loads(b"".join(rendering.json_chunks(found)))
     assert stored["text"] == found.text
     assert [page["text"] for page in stored["pages"]] == [page.text for page in found.pages]
     assert stored["pages"][1] == {"number": 2, "label": "p2", "text": "second"}
@@ -226,12 +227,12 @@ def test_a_long_text_comes_in_chunks_and_reads_back_whole() -> None:
 
 def test_half_a_character_pair_does_not_spoil_a_result() -> None:
     found = extraction("a\ud800b")
-    assert b"".join(pipeline.encoded_text(found)) == b"a?b"
-    assert json.loads(b"".join(pipeline.encoded_document(found)))["text"] == "a?b"
+    assert b"".join(rendering.text_chunks(found)) == b"a?b"
+    assert json.loads(b"".join(rendering.json_chunks(found)))["text"] == "a?b"
 
 
 def test_a_document_without_pages_is_stored_too() -> None:
-    assert json.loads(b"".join(pipeline.encoded_document(extraction())))["pages"] == []
+    assert json.loads(b"".join(rendering.json_chunks(extraction())))["pages"] == []
 
 
 # -- workspace -------------------------------------------------------------------------------------

@@ -23,13 +23,19 @@ STATUS_KEYS = {
 
 
 @pytest.fixture
-def stored() -> Callable[[], uuid.UUID]:
+def stored() -> Callable[..., uuid.UUID]:
     """A completed task whose result is really stored."""
 
-    def make() -> uuid.UUID:
+    def make(markdown: str | None = None) -> uuid.UUID:
         task_id = task_in(State.COMPLETED)
         document = {"text": "héllo", "pages": [{"number": 1, "text": "héllo", "label": ""}], "metadata": {}}
-        conf.result_store().write(task_id, 1, text=["héllo".encode()], document=[json.dumps(document).encode()])
+        conf.result_store().write(
+            task_id,
+            1,
+            text=["héllo".encode()],
+            markdown=None if markdown is None else [markdown.encode()],
+            document=[json.dumps(document).encode()],
+        )
         return task_id
 
     return make
@@ -127,6 +133,15 @@ def test_json_holds_text_pages_and_metadata(api: Api, stored: Callable[[], uuid.
     assert body["text"] == "héllo"
     assert body["pages"][0]["text"] == "héllo"
     assert body["metadata"] == {}
+
+
+@pytest.mark.parametrize(("markdown", "body"), [("# Héllo", "# Héllo"), (None, "héllo")])
+def test_markdown_is_served_and_is_the_plain_text_where_there_is_none(
+    api: Api, stored: Callable[..., uuid.UUID], markdown: str | None, body: str
+) -> None:
+    response = api.get(of_task(stored(markdown=markdown), "result"), Accept="text/markdown, text/plain;q=0.5")
+    assert response.headers["Content-Type"] == "text/markdown; charset=utf-8"
+    assert b"".join(response.streaming_content).decode() == body
 
 
 def test_a_result_in_another_type_is_a_406(api: Api, stored: Callable[[], uuid.UUID]) -> None:

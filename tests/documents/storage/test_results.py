@@ -9,7 +9,7 @@ import pytest
 
 from documents.exceptions import InvalidKey, ResultNotFound, StorageUnavailable
 from documents.storage import DirectoryResultStore, DirectoryStore, ResultStore, S3Connection, S3ResultStore
-from documents.storage.results import DOCUMENT, TEXT, Part
+from documents.storage.results import DOCUMENT, MARKDOWN, TEXT, Part
 
 TASK = UUID("0199a000-0000-7000-8000-0000000000aa")
 OTHER = UUID("0199a000-0000-7000-8000-0000000001aa")
@@ -30,6 +30,13 @@ def test_both_representations_come_back_as_written(results: ResultStore) -> None
     assert read(results, key) == "Grüße".encode()
     assert read(results, key, DOCUMENT) == b'{"text": "x"}'
     assert results.size(key) == len("Grüße".encode())
+
+
+def test_markdown_is_kept_where_there_is_some(results: ResultStore) -> None:
+    key = results.write(TASK, 1, text=[b"title"], markdown=[b"# ", b"title"], document=[b"{}"])
+    assert read(results, key, MARKDOWN) == b"# title"
+    with pytest.raises(ResultNotFound):
+        results.size(write(results, OTHER), MARKDOWN)
 
 
 def test_a_result_can_be_read_in_pieces(results: ResultStore) -> None:
