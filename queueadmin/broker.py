@@ -290,6 +290,9 @@ class LedgerConsumer(Consumer):
         except (DatabaseError, InterfaceError) as error:
             self._runtime.reconnect()
             self._back_off("claims wait for the database", error)
+        except Exception as error:
+            logger.exception("fetching failed")
+            self._back_off("the consumer goes on", error)
         return None
 
     def _fetch(self) -> list[Held]:

@@ -144,6 +144,10 @@ class Dispatcher(threading.Thread):
             logger.warning("the dispatcher waits for the broker", extra={"error": str(error)})
             self._runtime.sweep_wanted.set()
             self._halt.wait(1.0)
+        except Exception:
+            # A thread that ends here would hold the lead by its lease only, and then nobody would promote.
+            logger.exception("a step of the dispatcher failed")
+            self._halt.wait(1.0)
 
     def _step(self) -> None:
         if self._timetable.due("lease", _RENEW_SECONDS):

@@ -142,7 +142,7 @@ class Writer(threading.Thread):
             try:
                 due = lifecycle.finish(batch, worker_id=self._worker_id)
                 break
-            except (DataError, IntegrityError) as error:
+            except (DataError, IntegrityError, TypeError, ValueError) as error:  # a row that is no JSON counts, too
                 if self._split(batch, error):
                     return
             except (DatabaseError, InterfaceError) as error:
@@ -153,7 +153,7 @@ class Writer(threading.Thread):
             pause = min(_LONGEST_PAUSE, pause * 2)
         self._written(batch, due)
 
-    def _split(self, batch: Sequence[Outcome], error: DatabaseError) -> bool:
+    def _split(self, batch: Sequence[Outcome], error: Exception) -> bool:
         """Write the halves of a refused batch. False when a row is refused that already is as plain as can be."""
         connection.close()
         if len(batch) > 1:

@@ -107,11 +107,11 @@ class WorkerRuntime:
         logger.info("worker stopped", extra={"worker": self.identity.name, "flushed": flushed})
 
     def abandon(self) -> None:
-        """This worker was judged dead and its jobs belong to others: nothing here may be written any more.
+        """This worker was judged dead, or can write no outcome: its jobs belong to others.
 
         Children that run a job die with the process: they ask the kernel for it when they start.
         """
-        logger.critical("this worker was buried while it was silent; it exits", extra={"worker": self.identity.name})
+        logger.critical("this worker is buried or cannot write; it exits", extra={"worker": self.identity.name})
         for held in self.hand.take_all():
             held.context.cancel.set("abandoned")
         logging.shutdown()
@@ -246,11 +246,16 @@ class BeatThread(threading.Thread):
                 except (DatabaseError, InterfaceError) as error:
                     logger.warning("a beat was missed", extra={"error": str(error)})
                     connection.close()
+                except Exception:
+                    # A thread that ends here would leave a worker that nobody cancels, drains or replaces.
+                    logger.exception("a beat failed")
         finally:
             connection.close()
 
     def _tick(self) -> None:
         runtime = self._runtime
+        if not runtime.writer.is_alive():
+            runtime.abandon()
         runtime.release_late()
         if runtime.is_healthy():
             self._vouch()

@@ -164,3 +164,14 @@ def test_a_claim_whose_reply_was_lost_is_cleared_up_without_a_second_attempt() -
     assert {held.job.id for held in again} == {first, second}
     assert not claimer.has_unclear
     assert JobEvent.objects.filter(edge="claim").count() == 2
+
+
+def test_an_outcome_that_is_no_json_fails_alone_and_the_writer_lives(start_writer: Callable[..., Writer]) -> None:
+    odd, fine = some(2)
+    writer = start_writer()
+    writer.put(lifecycle.complete(odd, result={"bad": object()}))
+    writer.put(lifecycle.complete(fine))
+    assert writer.flush(10)
+    assert writer.is_alive()
+    assert Job.objects.get(pk=odd.id).error_code == "unrecordable"
+    assert state_of(fine.id) == State.COMPLETED
