@@ -95,9 +95,9 @@ class WorkerRuntime:
         for held in self.hand.take_all():
             self._give_back(held, reason="shutdown")
         flushed = self.writer.flush(_FLUSH_SECONDS)
-        self.writer.stop()
         self._dispatcher.stop()
         self._beat.stop()
+        self.writer.stop()
         try:
             presence.mark_stopped(self.identity.id)
         except (DatabaseError, InterfaceError) as error:
@@ -254,7 +254,7 @@ class BeatThread(threading.Thread):
 
     def _tick(self) -> None:
         runtime = self._runtime
-        if not runtime.writer.is_alive():
+        if not runtime.writer.is_alive() and not runtime.stopping.is_set():
             runtime.abandon()
         runtime.release_late()
         if runtime.is_healthy():
