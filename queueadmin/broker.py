@@ -27,10 +27,10 @@ from queueadmin import lifecycle, lookup
 from queueadmin.conf import QueueSettings, queue_settings
 from queueadmin.context import enter_job
 from queueadmin.decisions import Decision, without_decision
-from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, JobError
+from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, JobError, PermanentJobError, QueueAdminError
 from queueadmin.hand import Held
 from queueadmin.ids import job_id_of
-from queueadmin.jobs import NewJob, Ready
+from queueadmin.jobs import NewJob, Ready, Submitted
 from queueadmin.ready import Publisher, ReadySets, connect
 from queueadmin.room import RoomKeeper
 from queueadmin.sanitize import require_storable
@@ -50,6 +50,9 @@ _NORMAL_FIRST_EVERY = 8
 _PAUSE_SECONDS = 0.5
 _CREDIT_SECONDS = 0.25
 _SOLITUDE_SECONDS = 0.02
+_UNIQUE_KEY_TRIES = 3
+_FOREIGN_SECONDS = 1.0
+"""How long ids of unknown actors are kept before they go back: long enough to do something else meanwhile."""
 
 
 class LedgerRedisBroker(Broker):
@@ -106,8 +109,7 @@ class LedgerRedisBroker(Broker):
         """
         self.emit_before("enqueue", message, delay)
         job = self._new_job(message, delay)
-        submitted = lifecycle.submit([job])
-        job_id = job.id if job.id in submitted.inserted else self._ids_of([job])[0]
+        submitted, job_id = self._submit(job)
         transaction.on_commit(partial(self.publish, submitted.ready))
         sent = message.copy(message_id=str(job_id))
         self.emit_after("enqueue", sent, delay)
@@ -123,6 +125,18 @@ class LedgerRedisBroker(Broker):
         job_ids = self._ids_of(jobs)
         transaction.on_commit(partial(self.publish, submitted.ready))
         return [str(job_id) for job_id in job_ids]
+
+    def _submit(self, job: NewJob) -> tuple[Submitted, UUID]:
+        """Insert a job; its id, or that of the job which holds its unique key."""
+        for _ in range(_UNIQUE_KEY_TRIES):
+            submitted = lifecycle.submit([job])
+            if job.id in submitted.inserted or not job.unique_key:
+                return submitted, job.id
+            holder = lookup.unique_key_holders([job.unique_key]).get(job.unique_key)
+            if holder is not None:
+                return submitted, holder
+            # The holder ended between the two statements: the key is free now.
+        raise QueueAdminError(f"The unique key {job.unique_key!r} changed hands again and again. Send the job again.")
 
     def _ids_of(self, jobs: Sequence[NewJob]) -> list[UUID]:
         """The ids under which the jobs are in the ledger: of another job where that holds the unique key."""
@@ -191,6 +205,8 @@ class LedgerRedisBroker(Broker):
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         if signal == "process_message":
             args[0].result = kwargs.get("result")
+        elif signal == "skip_message":
+            args[0].skipped()
         if self._is_heard("after_" + signal):
             super().emit_after(signal, *args, **kwargs)
         if signal in ("process_message", "skip_message"):
@@ -236,6 +252,12 @@ class LedgerRedisBroker(Broker):
         self.flush("")
 
 
+class JobSkipped(PermanentJobError):
+    """A middleware skipped the job."""
+
+    code = "skipped"
+
+
 class JobMessage(MessageProxy):
     """A claimed job as Dramatiq's worker threads see it, and what became of it."""
 
@@ -267,6 +289,11 @@ class JobMessage(MessageProxy):
     def final_decision(self) -> Decision:
         return self.decision or without_decision(self._exception, self.result)
 
+    def skipped(self) -> None:
+        """Another middleware skipped the job. Held by nobody any more, it would otherwise pass for a success."""
+        if self._exception is None:
+            self.stuff_exception(JobSkipped())
+
 
 class LedgerConsumer(Consumer):
     """Pops ids, claims them, and hands the rows to the worker threads. Its `__next__` never raises."""
@@ -277,6 +304,8 @@ class LedgerConsumer(Consumer):
         self._sets = sets
         self._waiting: list[Held] = []
         self._suspect: Held | None = None
+        self._foreign: list[Ready] = []
+        self._foreign_until = 0.0
         self._turn = 0
 
     def __next__(self) -> JobMessage | None:
@@ -304,8 +333,28 @@ class LedgerConsumer(Consumer):
             return self._probation(self._suspect)
         if self._runtime.claimer.has_unclear:
             return self._sort_out(self._runtime.claimer.clear_up(self._broker.actors))
+        self._put_back()
         ids = self._pop()
-        return self._sort_out(self._runtime.claimer.claim(ids, self._broker.actors)) if ids else []
+        if not ids:
+            return []
+        taken = self._runtime.claimer.claim(ids, self._broker.actors)
+        if len(taken) < len(ids):
+            self._set_aside(set(ids) - {held.job.id for held in taken})
+        return self._sort_out(taken)
+
+    def _set_aside(self, ids: set[UUID]) -> None:
+        """Some ids were not claimed: those whose actor lives in another deployment only are offered to others soon."""
+        foreign = lookup.foreign(list(ids), list(self._broker.actors))
+        if foreign:
+            logger.info("popped jobs of actors that this worker lacks", extra={"count": len(foreign)})
+            self._foreign += foreign
+            self._foreign_until = time.monotonic() + _FOREIGN_SECONDS
+
+    def _put_back(self) -> None:
+        """If it fails, or this process dies first, the sweep does it."""
+        if self._foreign and time.monotonic() >= self._foreign_until:
+            foreign, self._foreign = self._foreign, []
+            self._sets.add(foreign)
 
     def _pop(self) -> list[UUID]:
         credits = self._runtime.hand.wait_for_credit(_CREDIT_SECONDS)
@@ -319,7 +368,7 @@ class LedgerConsumer(Consumer):
         return self._sets.pop(
             queues,
             count=credits,
-            timeout=self._broker.settings.poll_timeout_seconds,
+            timeout=_FOREIGN_SECONDS if self._foreign else self._broker.settings.poll_timeout_seconds,
             normal_first=self._turn % _NORMAL_FIRST_EVERY == 0,
         )
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from queueadmin import lifecycle, lookup, minutes, presence
 from queueadmin.exceptions import BrokerUnavailable
@@ -23,6 +23,8 @@ from queueadmin.jobs import Ready, order_key_now
 from queueadmin.ready import ReadySets
 
 if TYPE_CHECKING:
+    from dramatiq import Actor
+
     from queueadmin.worker import WorkerRuntime
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,11 @@ _MAINTENANCE_SECONDS = 60.0
 _PROMOTE_BATCH = 500
 _RESCUE_BATCH = 500
 _SWEEP_PAGE = 1000
+_SWEEP_STEP_SECONDS = 0.2
+"""How long one step may sweep: promoting and rescuing must not wait until a million jobs have been looked at."""
+_SWEEP_REST = 3.0
+"""A sweep after a fault comes no sooner than this many times the last one's duration, and no sooner than a second."""
+_EVER = 2**62
 _YOUNG_MICROSECONDS = 2_000_000
 """A job this young is probably being published by whoever submitted it."""
 _FORGET_WORKERS_HOURS = 24.0
@@ -50,21 +57,33 @@ class Swept:
     republished: int
 
 
-def sweep(sets: ReadySets, *, due_before: int | None = None) -> Swept:
+def sweep(sets: ReadySets, *, spare_young: bool = True) -> Swept:
     """Publish every pending job that no ready set holds: a lost publish, a lost pop, a flushed Redis.
 
-    Reads the ledger in pages along its index and asks Redis per page, so its memory is bounded.
-    Raises BrokerUnavailable.
+    With `spare_young` not those that whoever submitted them is probably publishing right now. Raises BrokerUnavailable.
     """
-    limit = order_key_now() - _YOUNG_MICROSECONDS if due_before is None else due_before
+    swept = Swept(pending=0, republished=0)
+    for swept in sweep_pages(sets, spare_young=spare_young):  # noqa: B007  (the last one is the sum)
+        pass
+    return swept
+
+
+def sweep_pages(sets: ReadySets, *, spare_young: bool) -> Iterator[Swept]:
+    """Sweep page by page, oldest first; yields what it did so far.
+
+    Reads the ledger along its index and asks Redis per page, so its memory is bounded. A job is young when its order
+    key is close to this host's clock, not when it is later: the host that submitted it may have a clock that is ahead.
+    """
+    now = order_key_now()
     pending = republished = 0
     for queue in lookup.pending_queues():
         after: tuple[int, UUID] | None = None
-        while page := lookup.pending_page(queue, after=after, due_before=limit, limit=_SWEEP_PAGE):
-            pending += len(page)
-            republished += sets.add(_missing(sets, page))
+        while page := lookup.pending_page(queue, after=after, due_before=_EVER, limit=_SWEEP_PAGE):
             after = (page[-1].order_key, page[-1].id)
-    return Swept(pending=pending, republished=republished)
+            chosen = [job for job in page if not spare_young or abs(job.order_key - now) > _YOUNG_MICROSECONDS]
+            pending += len(chosen)
+            republished += sets.add(_missing(sets, chosen))
+            yield Swept(pending=pending, republished=republished)
 
 
 def _missing(sets: ReadySets, page: list[Ready]) -> list[Ready]:
@@ -88,8 +107,9 @@ def lost_workers(*, silent_seconds: float, judge_is_sound: bool, me: presence.Id
             presence.bury(worker.id, silent_for=0)
         elif judge_is_sound and worker.silent_for >= silent_seconds:
             presence.bury(worker.id, silent_for=silent_seconds)
+    holding = lookup.holding_workers()  # before the living: who registers and claims in between is no orphan
     living = {worker.id for worker in presence.living()} | {me.id}
-    return [worker for worker in lookup.holding_workers() if worker not in living]
+    return [worker for worker in holding if worker not in living]
 
 
 class Timetable:
@@ -117,6 +137,10 @@ class Dispatcher(threading.Thread):
         self._sets = runtime.broker.ready_sets
         self._halt = threading.Event()
         self._timetable = Timetable()
+        self._sweeping: Iterator[Swept] | None = None
+        self._swept = Swept(pending=0, republished=0)
+        self._sweep_began = 0.0
+        self._rested_at = 0.0
         self.leads = False
 
     def stop(self) -> None:
@@ -139,10 +163,12 @@ class Dispatcher(threading.Thread):
         except (DatabaseError, InterfaceError) as error:
             logger.warning("the dispatcher waits for the database", extra={"error": str(error)})
             connection.close()
+            # What a step committed although its reply was lost has not been published.
+            self._want_sweep()
             self._halt.wait(1.0)
         except BrokerUnavailable as error:
             logger.warning("the dispatcher waits for the broker", extra={"error": str(error)})
-            self._runtime.sweep_wanted.set()
+            self._want_sweep()
             self._halt.wait(1.0)
         except Exception:
             # A thread that ends here would hold the lead by its lease only, and then nobody would promote.
@@ -153,6 +179,8 @@ class Dispatcher(threading.Thread):
         if self._timetable.due("lease", _RENEW_SECONDS):
             self.leads = presence.acquire(LEASE_NAME, holder=self._runtime.identity.id, seconds=_LEASE_SECONDS)
         if not self.leads:
+            self._sweeping = None
+            self._pass_on_wish()
             return
         self._promote()
         if self._timetable.due("rescue", _RESCUE_SECONDS):
@@ -163,10 +191,30 @@ class Dispatcher(threading.Thread):
             self._maintain()
         self._sweep_when_due()
 
+    def _pass_on_wish(self) -> None:
+        """A fault was met here, but another process sweeps: tell it through Redis."""
+        if self._runtime.sweep_wanted.is_set():
+            self._sets.ask_for_sweep()
+            self._runtime.sweep_wanted.clear()
+
+    def _want_sweep(self) -> None:
+        self._sweeping = None
+        self._runtime.sweep_wanted.set()
+
+    def _take_lead(self) -> bool:
+        """Take or keep the lead, unless this process is stuck: it could judge nobody, and nobody could judge it."""
+        me = self._runtime.identity.id
+        if self._runtime.is_healthy():
+            return presence.acquire(LEASE_NAME, holder=me, seconds=_LEASE_SECONDS)
+        if self.leads:
+            presence.give_up(LEASE_NAME, holder=me)
+        return False
+
     def _promote(self) -> None:
         while lookup.something_due():
             promoted = lifecycle.promote(limit=_PROMOTE_BATCH, order_key=order_key_now())
-            self._runtime.broker.publisher.publish(promoted)
+            if not self._runtime.broker.publisher.publish(promoted):
+                self._runtime.sweep_wanted.set()
             if len(promoted) < _PROMOTE_BATCH:
                 return
 
@@ -193,24 +241,44 @@ class Dispatcher(threading.Thread):
         wanted = self._runtime.sweep_wanted
         if self._timetable.due("epoch", _EPOCH_SECONDS) and self._sets.epoch_is_new():
             wanted.set()
-        after_fault = wanted.is_set()
-        if after_fault or self._timetable.due("sweep", self._settings.sweep_seconds):
-            wanted.clear()
-            # After a fault even the youngest may be missing, and would wait for the next regular sweep; publishing
-            # one twice changes nothing.
-            swept = sweep(self._sets, due_before=order_key_now() if after_fault else None)
-            if swept.republished:
-                logger.warning(
-                    "the sweep published what was missing",
-                    extra={"republished": swept.republished, "pending": swept.pending},
-                )
+        if self._sweeping is None:
+            after_fault = wanted.is_set() and time.monotonic() >= self._rested_at
+            if after_fault:
+                wanted.clear()
+            if after_fault or self._timetable.due("sweep", self._settings.sweep_seconds):
+                self._sweep_began, self._swept = time.monotonic(), Swept(pending=0, republished=0)
+                # After a fault even the youngest may be missing, and would wait for the next regular sweep; publishing
+                # one twice changes nothing.
+                self._sweeping = sweep_pages(self._sets, spare_young=not after_fault)
+        if self._sweeping is not None:
+            self._go_on_sweeping(self._sweeping)
+
+    def _go_on_sweeping(self, pages: Iterator[Swept]) -> None:
+        """Sweep for a moment; the rest waits for the next step."""
+        pause_at = time.monotonic() + _SWEEP_STEP_SECONDS
+        for self._swept in pages:
+            if time.monotonic() > pause_at:
+                return
+        self._sweeping = None
+        now = time.monotonic()
+        self._rested_at = now + max(1.0, _SWEEP_REST * (now - self._sweep_began))
+        if self._swept.republished:
+            logger.warning(
+                "the sweep published what was missing",
+                extra={"republished": self._swept.republished, "pending": self._swept.pending},
+            )
 
     def _start_periodic(self) -> None:
         """Send each periodic actor whose lease ran out: the lease lasts as long as the period."""
         broker = self._runtime.broker
         for actor in list(broker.actors.values()):
             every = actor.options.get("every_seconds")
-            if every and presence.acquire_when_free(f"periodic:{actor.actor_name}"[:64], seconds=every):
+            if every:
+                self._send_when_due(actor, every)
+
+    def _send_when_due(self, actor: Actor[Any, Any], every: float) -> None:
+        with transaction.atomic():  # a lease taken for a job that was not sent would skip a period
+            if presence.acquire_when_free(f"periodic:{actor.actor_name}"[:64], seconds=every):
                 actor.send_with_options(unique_key=f"periodic:{actor.actor_name}")
 
     def _maintain(self) -> None:

@@ -114,3 +114,11 @@ class Outcome:
     error_message: str = ""
     fingerprint: str = ""
     detail: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a batch of outcomes changed: how many jobs, and which are due now and to be published."""
+
+    written: int
+    due: tuple[Ready, ...]

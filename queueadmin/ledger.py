@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 from queueadmin import lifecycle
 from queueadmin.hand import Hand, Held
 from queueadmin.ids import new_token
-from queueadmin.jobs import Claim, Outcome, Ready
+from queueadmin.jobs import Claim, Outcome
 from queueadmin.ready import Publisher
 from queueadmin.states import State
 
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 _MAX_BATCH = 256
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _IDLE_SECONDS = 0.5
+_ASIDE_SECONDS = 0.5
+"""How long an outcome is put aside whose row somebody has locked."""
 
 
 class Claimer:
@@ -71,8 +73,19 @@ class Claimer:
 class Writer(threading.Thread):
     """Commits outcomes in batches, in the order they came. One per process, with one connection."""
 
-    def __init__(self, *, worker_id: int, publisher: Publisher, max_unwritten: int) -> None:
+    def __init__(
+        self,
+        *,
+        worker_id: int,
+        publisher: Publisher,
+        max_unwritten: int,
+        on_doubt: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`on_doubt` is called when something that became due may not have been published."""
         super().__init__(name="queueadmin-writer", daemon=True)
+        self._on_doubt = on_doubt
+        self._aside: list[Outcome] = []
+        self._aside_until = 0.0
         self._worker_id = worker_id
         self._publisher = publisher
         self._room = threading.BoundedSemaphore(max_unwritten)
@@ -112,6 +125,8 @@ class Writer(threading.Thread):
         try:
             while True:
                 batch, last = self._gather()
+                if self._aside and (last or time.monotonic() >= self._aside_until):
+                    batch, self._aside = self._aside + batch, []
                 if batch:
                     self._write(batch)
                 if last:
@@ -137,10 +152,11 @@ class Writer(threading.Thread):
 
     def _write(self, batch: Sequence[Outcome]) -> None:
         """Commit a batch; halve it around rows that the database refuses; wait for a database that is away."""
-        pause = _FIRST_PAUSE
+        pause, doubtful = _FIRST_PAUSE, False
         while True:
             try:
-                due = lifecycle.finish(batch, worker_id=self._worker_id)
+                finished = lifecycle.finish(batch, worker_id=self._worker_id)
+                left = lifecycle.still_owed(batch) if finished.written < len(batch) else []
                 break
             except (DataError, IntegrityError, TypeError, ValueError) as error:  # a row that is no JSON counts, too
                 if self._split(batch, error):
@@ -148,10 +164,20 @@ class Writer(threading.Thread):
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("outcomes wait for the database", extra={"count": len(batch), "error": str(error)})
             connection.close()
+            doubtful = True
             self.looped = time.monotonic()
             time.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
-        self._written(batch, due)
+        self._put_aside(left)
+        self._written([outcome for outcome in batch if outcome not in left] if left else batch)
+        if not self._publisher.publish(finished.due) or doubtful:
+            self._on_doubt()
+
+    def _put_aside(self, outcomes: Sequence[Outcome]) -> None:
+        """Rows that somebody has locked are tried again later; the others of the batch do not wait for them."""
+        if outcomes:
+            self._aside += outcomes
+            self._aside_until = time.monotonic() + _ASIDE_SECONDS
 
     def _split(self, batch: Sequence[Outcome], error: Exception) -> bool:
         """Write the halves of a refused batch. False when a row is refused that already is as plain as can be."""
@@ -167,18 +193,19 @@ class Writer(threading.Thread):
         self._write([unrecordable(batch[0])])
         return True
 
-    def _written(self, batch: Sequence[Outcome], due: Sequence[Ready]) -> None:
+    def _written(self, batch: Sequence[Outcome]) -> None:
         with self._idle:
             for outcome in batch:
                 self._unwritten.pop(outcome.job.token, None)
             self._idle.notify_all()
-        self._room.release(len(batch))
-        self._publisher.publish(due)
+        if batch:
+            self._room.release(len(batch))
 
 
 def unrecordable(outcome: Outcome) -> Outcome:
     """The outcome of a job whose real outcome cannot be stored."""
     return replace(
-        outcome, edge="fail", state=State.FAILED, failed=1, result=None, detail=None, delay=0.0, fingerprint="",
+        outcome, job=replace(outcome.job, payload={}),  # and with it a follow-up that may be what is refused
+        edge="fail", state=State.FAILED, failed=1, result=None, detail=None, delay=0.0, fingerprint="",
         error_code="unrecordable", error_message="The job ended, but its result could not be stored.",
     )  # fmt: skip

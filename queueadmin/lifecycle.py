@@ -19,7 +19,7 @@ from django.db import transaction
 from queueadmin import sql
 from queueadmin.edges import ENDED, WAITING
 from queueadmin.ids import uuid7
-from queueadmin.jobs import Claim, ClaimedJob, FollowUp, NewJob, Outcome, Ready, Submitted
+from queueadmin.jobs import Claim, ClaimedJob, Finished, FollowUp, NewJob, Outcome, Ready, Submitted
 from queueadmin.sql import JOB, Row, Write
 from queueadmin.states import LIVE, TERMINAL, State
 
@@ -114,7 +114,10 @@ _CLAIMED = (
 def claim(
     claims: Sequence[Claim], *, actors: Iterable[str], worker_id: int, now: datetime | None = None
 ) -> list[ClaimedJob]:
-    """pending -> processing, for those of `claims` that are pending, known here, and in no paused queue."""
+    """pending -> processing, for those of `claims` that are pending, known here, and in no paused queue.
+
+    A job whose row somebody has locked is left out, too: one forgotten transaction must not stop a worker.
+    """
     d = sql.dialect()
     write = Write(
         columns={"id": "uuid", "token": "uuid"},
@@ -128,6 +131,7 @@ def claim(
         ),
         returning=_CLAIMED,
         edge="'claim'",
+        passes_locked=True,
     )
     rows = [{"id": item.id.hex, "token": item.token.hex} for item in claims]
     return [
@@ -225,24 +229,45 @@ def _finish_write() -> Write:
         edge="CASE WHEN u.state = 'cancelled' THEN 'stop' ELSE w.edge END",
         detail="w.detail",
         counted=True,
+        passes_locked=True,
     )
 
 
-def finish(outcomes: Sequence[Outcome], *, worker_id: int, now: datetime | None = None) -> list[Ready]:
+def finish(outcomes: Sequence[Outcome], *, worker_id: int, now: datetime | None = None) -> Finished:
     """Write a batch of outcomes: state, event, counters and follow-up jobs, all or nothing.
 
-    An outcome whose token is stale changes nothing. Returns what became due: released jobs and
-    follow-ups, to be published once the batch is committed. Call it outside a transaction.
+    An outcome whose token is stale changes nothing; neither does one whose row is locked, which `still_owed` tells
+    apart. Returns what became due: released jobs and follow-ups, to be published once the batch is committed. Call it
+    outside a transaction.
     """
+    outcomes = _first_of_each_token(outcomes)
     rows = [_outcome_row(outcome) for outcome in outcomes]
     if not any(outcome.job.follow_up for outcome in outcomes):
         written = sql.perform(_finish_write(), rows, worker_id=worker_id, rescuing=0, now=now)
-        return _released(outcomes, written)
+        return Finished(written=len(written), due=tuple(_released(outcomes, written)))
     with transaction.atomic():
         written = sql.perform(_finish_write(), rows, worker_id=worker_id, rescuing=0, now=now)
         follow_ups = _follow_ups_of(outcomes, written)
         due = submit(follow_ups, now=now).ready if follow_ups else ()
-    return [*_released(outcomes, written), *due]
+    return Finished(written=len(written), due=(*_released(outcomes, written), *due))
+
+
+def still_owed(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those of `outcomes` that `finish` could not write yet: the job still carries the token."""
+    rows = sql.encode([{"token": outcome.job.token.hex, "id": outcome.job.id.hex} for outcome in outcomes])
+    source = sql.dialect().rows({"id": "uuid", "token": "uuid"})
+    found = sql.query(
+        f"SELECT j.token FROM {JOB} j JOIN {source} w ON w.id = j.id AND w.token = j.token "
+        "WHERE j.state = 'processing'",
+        {"rows": rows},
+    )
+    tokens = {sql.as_uuid(row["token"]) for row in found}
+    return [outcome for outcome in outcomes if outcome.job.token in tokens]
+
+
+def _first_of_each_token(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """A claim ends once: when it was given back and also ended by its thread, what was said first counts."""
+    return list({outcome.job.token: outcome for outcome in reversed(outcomes)}.values())[::-1]
 
 
 def _outcome_row(outcome: Outcome) -> Row:

@@ -44,19 +44,19 @@ def paused_queues() -> frozenset[str]:
 
 
 def held_by(worker_id: int) -> list[Row]:
-    """What the ledger says a worker holds: id, token, and whether it was asked to stop."""
+    """What the ledger says a worker holds: id, token, place in the queue, and whether it was asked to stop."""
     rows = sql.query(
-        f"SELECT id, token, cancel_requested_at FROM {JOB} WHERE state = 'processing' AND worker_id = %(worker_id)s",
+        f"SELECT id, token, queue, priority, order_key, cancel_requested_at FROM {JOB} "
+        "WHERE state = 'processing' AND worker_id = %(worker_id)s",
         {"worker_id": worker_id},
     )
     return [
         {
-            "id": sql.as_uuid(row["id"]),
-            "token": sql.as_uuid(row["token"]),
-            "cancel": bool(row["cancel_requested_at"]),
+            "id": sql.as_uuid(row["id"]), "token": sql.as_uuid(row["token"]), "queue": row["queue"],
+            "priority": row["priority"], "order_key": row["order_key"], "cancel": bool(row["cancel_requested_at"]),
         }
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 def holding_workers() -> list[int]:
@@ -89,15 +89,22 @@ def pending_page(queue: str, *, after: tuple[int, UUID] | None, due_before: int,
             "queue": queue, "order_key": position[0], "id": position[1].hex, "due_before": due_before, "limit": limit,
         },
     )  # fmt: skip
-    return [
-        Ready(
-            id=sql.as_uuid(row["id"]),
-            queue=row["queue"],
-            priority=row["priority"],
-            order_key=row["order_key"],
-        )
-        for row in rows
-    ]
+    return [_ready(row) for row in rows]
+
+
+def _ready(row: Row) -> Ready:
+    return Ready(id=sql.as_uuid(row["id"]), queue=row["queue"], priority=row["priority"], order_key=row["order_key"])
+
+
+def foreign(ids: Sequence[UUID], actors: Sequence[str]) -> list[Ready]:
+    """Those of `ids` that are pending, but for an actor that is none of `actors`."""
+    d = sql.dialect()
+    rows = sql.query(
+        f"SELECT id, queue, priority, order_key FROM {JOB} j JOIN {d.rows({'wanted': 'uuid'})} w ON w.wanted = j.id "
+        f"WHERE j.state = 'pending' AND NOT {d.member('j.actor', 'actors')}",
+        {"rows": sql.encode([{"wanted": job_id} for job_id in ids]), "actors": json.dumps(list(actors))},
+    )
+    return [_ready(row) for row in rows]
 
 
 def something_due() -> bool:

@@ -107,10 +107,6 @@ class ReadySets:
         names = [job_id.hex for job_id in ids]
         return sum(self._call(self._client.zrem, self.key(queue, band), *names) for band in BANDS)
 
-    def clear(self, queue: str) -> int:
-        """Forget a queue's ready sets (the ledger keeps the jobs); returns how many keys went."""
-        return int(self._call(self._client.delete, *(self.key(queue, band) for band in BANDS)))
-
     def depth(self, queue: str) -> dict[str, int]:
         """Members per band."""
         return {band: self._call(self._client.zcard, self.key(queue, band)) for band in BANDS}
@@ -124,6 +120,10 @@ class ReadySets:
     def epoch_is_new(self) -> bool:
         """True once after Redis lost its memory (or on its first day): the ledger must be published again."""
         return bool(self._call(self._client.set, self.epoch_key, time.time_ns(), nx=True))
+
+    def ask_for_sweep(self) -> None:
+        """Make the leading dispatcher compare ledger and ready sets soon: for it, Redis has lost its memory."""
+        self._call(self._client.delete, self.epoch_key)
 
     def ping(self) -> float:
         """Seconds that one round trip took."""
@@ -177,8 +177,17 @@ class Publisher:
         except BrokerUnavailable:
             self._trip(len(jobs))
             return False
-        self._failures = 0
+        if self._failures:
+            self._recover()
         return True
+
+    def _recover(self) -> None:
+        """Redis is back: have the jobs published that were left out, now rather than with the next regular sweep."""
+        try:
+            self._sets.ask_for_sweep()
+        except BrokerUnavailable:
+            return
+        self._failures = 0
 
     def _trip(self, skipped: int) -> None:
         with self._lock:

@@ -47,6 +47,9 @@ class Write:
     limit: str = ""
     """Instead of caller's rows, take the first jobs that match the guard: `ORDER BY ... LIMIT ...`."""
 
+    passes_locked: bool = False
+    """Leave rows out that somebody else has locked, instead of waiting for them with the whole batch."""
+
 
 class PostgreSQL:
     """Fragments as PostgreSQL spells them."""
@@ -190,8 +193,9 @@ def _postgresql_statement(write: Write) -> str:
         locked = f"SELECT j.id FROM {JOB} j WHERE {write.guard} {write.limit} FOR UPDATE SKIP LOCKED"
         after = "u"
     else:
+        skip = " SKIP LOCKED" if write.passes_locked else ""
         given = f"{dialect().rows(write.columns)} w ON w.id = j.id"
-        locked = f"SELECT w.* FROM {JOB} j JOIN {given} WHERE {write.guard} ORDER BY j.id FOR UPDATE OF j"
+        locked = f"SELECT w.* FROM {JOB} j JOIN {given} WHERE {write.guard} ORDER BY j.id FOR UPDATE OF j{skip}"
         after = "u JOIN l w ON w.id = u.id"
     counters = f",\nc AS ({_count_statement('u')})" if write.counted else ""
     columns = dict.fromkeys(("id", "attempt", *write.returning, *(_COUNTED if write.counted else ())))
@@ -265,7 +269,11 @@ def _count_statement(source: str) -> str:
     }
     sums = ", ".join(f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in cases.values())
     due = "COALESCE(u.run_at, u.created_at)"
-    ended = "u.state IN ('completed', 'failed', 'dead_letter', 'cancelled') AND u.claimed_at IS NOT NULL"
+    # Times are of attempts, so of what a worker ended: who cancels a waiting job has not run it.
+    ended = (
+        "u.state IN ('completed', 'failed', 'dead_letter', 'cancelled') AND u.claimed_at IS NOT NULL "
+        "AND %(worker_id)s IS NOT NULL"
+    )
     wait = f"SUM(CASE WHEN {ended} THEN {d.milliseconds(due, 'u.claimed_at')} ELSE 0 END)"
     run = f"SUM(CASE WHEN {ended} THEN {d.milliseconds('u.claimed_at', d.now)} ELSE 0 END)"
     updates = ", ".join(f"{name} = {MINUTE}.{name} + excluded.{name}" for name in (*COUNTERS, "wait_ms", "run_ms"))

@@ -26,6 +26,7 @@ from queueadmin.ids import new_worker_id
 from queueadmin.jobs import ClaimedJob, Outcome
 from queueadmin.ledger import Claimer, Writer
 from queueadmin.sanitize import Unrecordable, clean_json
+from queueadmin.sql import Row
 
 if TYPE_CHECKING:
     from queueadmin.broker import JobMessage, LedgerRedisBroker
@@ -38,6 +39,10 @@ EXIT_BURIED = 70
 _STALLED_SECONDS = 7.0
 """A writer or consumer that has not looped for this long is stuck: the beat stops vouching for it."""
 _FLUSH_SECONDS = 4.0
+_FINISHING, _STOPPING = 0.55, 0.1
+"""Parts of the shutdown budget in which running jobs may finish, and then stop. Joining the threads (JOINING of it)
+comes after, and what is left is for the consumer's last look at Redis and for committing what is unwritten."""
+JOINING = 0.7
 
 
 class WorkerRuntime:
@@ -49,11 +54,14 @@ class WorkerRuntime:
         self.identity = presence.identify(new_worker_id(), name=self.settings.worker_name)
         self.hand = Hand(threads=threads)
         self.claimer = Claimer(self.hand, worker_id=self.identity.id)
-        self.writer = Writer(
-            worker_id=self.identity.id, publisher=broker.publisher, max_unwritten=self.settings.max_unwritten
-        )
         self.stopping = threading.Event()
         self.sweep_wanted = threading.Event()
+        self.writer = Writer(
+            worker_id=self.identity.id,
+            publisher=broker.publisher,
+            max_unwritten=self.settings.max_unwritten,
+            on_doubt=self.sweep_wanted.set,
+        )
         self.fetch_looped = time.monotonic()
         self.paused: frozenset[str] = frozenset()
         self.queues = broker.job_queues()
@@ -82,11 +90,11 @@ class WorkerRuntime:
     def _bound_running(self) -> None:
         """Let running jobs finish; late in the budget ask them to stop; at its end give them back."""
         budget = self.settings.shutdown_seconds
-        if self.hand.wait_until_empty(0.7 * budget):
+        if self.hand.wait_until_empty(_FINISHING * budget):
             return
         for held in self.hand.running():
             held.context.cancel.set("shutdown")
-        self.hand.wait_until_empty(0.2 * budget)
+        self.hand.wait_until_empty(_STOPPING * budget)
         for held in self.hand.take_all():
             self._give_back(held, reason="shutdown")
 
@@ -127,7 +135,7 @@ class WorkerRuntime:
         held = self.hand.find(message.job.token)
         if held is None:
             return
-        self.writer.put(outcome_of(message.final_decision(), held))
+        self.writer.put(_safe_outcome(message, held))
         self.hand.settle(message.job.token)
 
     def release(self, held: Held, *, reason: str) -> None:
@@ -165,6 +173,17 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def _safe_outcome(message: JobMessage, held: Held) -> Outcome:
+    """The attempt's outcome, whatever the actor left behind: a job without one would be held for ever."""
+    try:
+        return outcome_of(message.final_decision(), held)
+    except Exception as error:
+        logger.exception("an attempt's outcome could not be made out", extra={"job": str(held.job.id)})
+        return lifecycle.fail(
+            held.job, code="internal_error", message=f"The outcome could not be read: {type(error).__name__}."
+        )
 
 
 def outcome_of(decision: decisions.Decision, held: Held) -> Outcome:
@@ -280,20 +299,19 @@ class BeatThread(threading.Thread):
         """
         runtime = self._runtime
         known = runtime.hand.tokens() | runtime.writer.tokens()
-        strangers: dict[UUID, UUID] = {}
+        strangers: dict[UUID, ClaimedJob] = {}
         for row in lookup.held_by(runtime.identity.id):
             held = runtime.hand.find(row["token"])
             if held is not None and row["cancel"]:
                 held.context.cancel.set("cancelled")
             if row["token"] not in known:
-                strangers[row["token"]] = row["id"]
+                strangers[row["token"]] = _stranger(row)
         known = runtime.hand.tokens() | runtime.writer.tokens()
         confirmed = {token: job for token, job in strangers.items() if token in self._strangers and token not in known}
         self._strangers = set(strangers) - set(confirmed)
-        for token, job_id in confirmed.items():
-            logger.warning("a claim that nobody holds is released", extra={"job": str(job_id)})
-            runtime.writer.put(lifecycle.release(_stranger(job_id, token), reason="claim reply lost"))
-            runtime.sweep_wanted.set()
+        for job in confirmed.values():
+            logger.warning("a claim that nobody holds is released", extra={"job": str(job.id)})
+            runtime.writer.put(lifecycle.release(job, reason="claim reply lost"))
 
     def _write_progress(self) -> None:
         reports = {
@@ -310,17 +328,9 @@ class BeatThread(threading.Thread):
         self._reported = {job: report[2] for job, report in reports.items()}
 
 
-def _stranger(job_id: UUID, token: UUID) -> ClaimedJob:
-    """A claimed job of which only the ledger's id and token are known: enough to release it."""
+def _stranger(row: Row) -> ClaimedJob:
+    """A claim that only the ledger knows of: what it takes to release and publish it."""
     return ClaimedJob(
-        id=job_id,
-        token=token,
-        queue="",
-        actor="",
-        payload={},
-        attempt=0,
-        run=0,
-        failures=0,
-        crashes=0,
-        max_attempts=0,
-    )
+        id=row["id"], token=row["token"], queue=row["queue"], actor="", payload={}, attempt=0, run=0, failures=0,
+        crashes=0, max_attempts=0, priority=row["priority"], order_key=row["order_key"],
+    )  # fmt: skip

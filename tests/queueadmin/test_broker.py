@@ -10,14 +10,17 @@ import dramatiq
 import pytest
 import redis
 from django.db import connection, transaction
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, SkipMessage
 
+from queueadmin import lifecycle
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.context import current_job
 from queueadmin.exceptions import JobCancelled, PermanentJobError, QueueFull
+from queueadmin.jobs import Ready
 from queueadmin.models import Job, JobEvent, JobProgress, WorkerProcess
 from queueadmin.sanitize import Unrecordable
 from queueadmin.states import State
+from tests.queueadmin.factories import new_job
 from tests.servers import wait_until
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -329,3 +332,45 @@ def test_threads_that_run_jobs_need_no_database_connection(broker: LedgerRedisBr
     message = declare(broker, look, actor_name="look").send()
     run_worker()
     assert ended(message.message_id).result is True
+
+
+def test_a_job_that_a_worker_lacks_the_actor_for_goes_back_for_others(
+    broker: LedgerRedisBroker, run_worker: StartWorker, valkey: redis.Redis
+) -> None:
+    # Given a worker of the last deployment, and a job of this one in a queue that both take from
+    declare(broker, lambda: None, actor_name="old")
+    run_worker()
+    lifecycle.submit([job := new_job(actor="new")])
+    ready = [Ready(id=job.id, queue="q", priority=0, order_key=job.order_key)]
+    # When the old worker pops it
+    broker.publish(ready)
+    wait_until(lambda: broker.ready_sets.missing(ready), seconds=5, what="the worker to take the id")
+    # Then it is offered to others soon, and nothing is held against it
+    assert valkey.bzmpop(3, 1, [broker.ready_sets.key("q", "normal")], min=True)[1][0][0].decode() == job.id.hex
+    assert [event.edge for event in JobEvent.objects.filter(job_id=job.id)] == ["submit"]
+
+
+def test_an_error_that_cannot_even_be_printed_ends_its_job(broker: LedgerRedisBroker, run_worker: StartWorker) -> None:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    def fail() -> None:
+        raise Unprintable
+
+    message = declare(broker, fail, actor_name="fail", max_attempts=1).send()
+    run_worker()
+    assert "message cannot be read" in ended(message.message_id, State.DEAD_LETTER).error_message
+
+
+def test_a_job_that_a_middleware_skips_is_not_called_a_success(
+    broker: LedgerRedisBroker, run_worker: StartWorker
+) -> None:
+    class Skip(Middleware):
+        def before_process_message(self, *_: object) -> None:
+            raise SkipMessage("not today")
+
+    broker.add_middleware(Skip())
+    message = declare(broker, lambda: None, actor_name="noop").send()
+    run_worker()
+    assert ended(message.message_id, State.FAILED).error_code == "skipped"

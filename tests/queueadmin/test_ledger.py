@@ -15,6 +15,7 @@ from queueadmin.ledger import Claimer, Writer
 from queueadmin.models import Job, JobEvent
 from queueadmin.states import State
 from tests.queueadmin.factories import WORKER, claimed, state_of, submitted
+from tests.servers import wait_until
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -116,6 +117,45 @@ def test_outcomes_outlive_a_lock_held_for_a_while(start_writer: Callable[..., Wr
     assert not waited
     assert writer.flush(5)
     assert state_of(job.id) == State.COMPLETED
+
+
+def test_a_locked_row_keeps_nobody_else_waiting(start_writer: Callable[..., Writer]) -> None:
+    # Given a forgotten transaction that holds one job's row
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no row locks")
+    locked, *others = some(6)
+    writer = start_writer()
+    with transaction.atomic():
+        Job.objects.select_for_update().get(pk=locked.id)
+        # When the outcomes of it and of others are handed over
+        for job in (locked, *others):
+            writer.put(lifecycle.complete(job))
+        # Then the others are committed
+        wait_until(lambda: writer.tokens() == {locked.token}, seconds=5, what="the others to be committed")
+        assert not writer.flush(0.6)
+    # And the one as soon as its row is free
+    assert writer.flush(5)
+    assert state_of(locked.id) == State.COMPLETED
+    assert JobEvent.objects.filter(edge="complete").count() == 6
+
+
+def test_what_could_not_be_published_is_reported(published: Published) -> None:
+    # Given a publisher whose broker is away
+    class Away(Published):
+        def publish(self, jobs: Sequence[Ready]) -> bool:
+            return False
+
+    doubts: list[int] = []
+    writer = Writer(worker_id=WORKER, publisher=Away(), max_unwritten=9, on_doubt=lambda: doubts.append(1))  # type: ignore[arg-type]  # the edge to Redis
+    (job,) = some(1)
+    # When a job is given back
+    writer.start()
+    writer.put(lifecycle.release(job, reason="test"))
+    assert writer.flush(5)
+    writer.stop()
+    writer.join(5)
+    # Then somebody hears of it who can have it published
+    assert doubts == [1]
 
 
 def test_a_slow_database_slows_the_workers_down(start_writer: Callable[..., Writer]) -> None:

@@ -120,3 +120,25 @@ def test_after_a_failure_the_publisher_rests_longer_and_longer_then_recovers(
     assert Publisher(alive, clock=lambda: now[0]).publish([ready(1)])
     assert alive.depth("q")["normal"] == 1
     alive.close()
+
+
+def test_a_publisher_whose_broker_is_back_has_the_skipped_jobs_published_soon(valkey_server: ValkeyServer) -> None:
+    # Given a broker that is away while a job is submitted
+    port = free_port()
+    sets = ReadySets(
+        connect(f"redis://:test-password@127.0.0.1:{port}", timeout=0.5), namespace="t", high_priority_from=3
+    )
+    now = [0.0]
+    publisher = Publisher(sets, clock=lambda: now[0])
+    assert not publisher.publish([ready(1)])
+    # When it is back, with its epoch, and the next job is published
+    with ValkeyServer(port=port):
+        assert sets.epoch_is_new()
+        now[0] = 5.0
+        assert publisher.publish([ready(2)])
+        # Then the dispatcher will sweep at its next look instead of at its next regular time
+        assert sets.epoch_is_new()
+        # And that is asked for once
+        assert publisher.publish([ready(3)])
+        assert not sets.epoch_is_new()
+    sets.close()
