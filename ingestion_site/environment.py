@@ -11,28 +11,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import environ
 
-from ingestion_site import embedded_state, secret_files
+from ingestion_site import database, embedded_state, secret_files
+from ingestion_site.variables import Reader, WrongSetting
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
-TRUE = ("true", "yes", "on", "1")
-FALSE = ("false", "no", "off", "0")
-
-
-class WrongSetting(Exception):
-    """An environment variable has a value that the service cannot use."""
-
-    def __init__(self, name: str, allowed: str, value: str | None = None) -> None:
-        shown = f" (it is {value!r})" if value is not None else ""
-        super().__init__(f"{name} must be {allowed}{shown}. Set it in the environment or in .env; see .env.example.")
-        self.name = name
+RESERVED_QUEUES = ("webhooks", "maintenance")
+"""The queues of our own other actors: documents among them would delay every webhook, or the clean-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +52,7 @@ class Environment:
     extraction_timeout_seconds: int
     worker_processes: int
     worker_threads: int
+    shutdown_seconds: float
     s3_endpoint_url: str
     s3_bucket: str
     s3_access_key_id: str
@@ -68,63 +60,6 @@ class Environment:
     s3_region: str
     webhook_secret: str
     webhook_allow_private: bool
-
-
-class Reader:
-    """One method per kind of value; each raises WrongSetting with what is allowed."""
-
-    def __init__(self, env: environ.Env) -> None:
-        self._env = env
-
-    def text(self, name: str, default: str = "") -> str:
-        return str(self._env.str(name, default=default)).strip()
-
-    def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
-        value = self.text(name)
-        if not value:
-            return default
-        allowed = f"a whole number from {minimum} to {maximum}"
-        try:
-            number = int(value)
-        except ValueError:
-            raise WrongSetting(name, allowed, value) from None
-        if not minimum <= number <= maximum:
-            raise WrongSetting(name, allowed, value)
-        return number
-
-    def boolean(self, name: str, default: bool) -> bool:
-        value = self.text(name).lower()
-        if not value:
-            return default
-        if value in TRUE:
-            return True
-        if value in FALSE:
-            return False
-        raise WrongSetting(name, "true or false", value)
-
-    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        value = self.text(name, default).upper() or default
-        if value not in choices:
-            raise WrongSetting(name, "one of " + ", ".join(choices), value)
-        return value
-
-    def names(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        value = self.text(name)
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if value else default
-
-    def url(self, name: str, *, schemes: tuple[str, ...]) -> str:
-        value = self.text(name)
-        if not value:
-            return ""
-        allowed = "a URL that starts with " + " or ".join(f"{scheme}://" for scheme in schemes)
-        try:
-            parts = urlsplit(value)
-            parts.port  # noqa: B018  # urlsplit checks the port only when it is asked for
-        except ValueError:
-            raise WrongSetting(name, allowed) from None  # the value may hold a password: it is not repeated
-        if parts.scheme not in schemes or not (parts.netloc or parts.path.strip("/")):
-            raise WrongSetting(name, allowed)
-        return value
 
 
 def read(env_file: Path | None = None) -> Environment:
@@ -159,7 +94,9 @@ def read(env_file: Path | None = None) -> Environment:
         csrf_trusted_origins=_origins(reader),
         behind_https_proxy=reader.boolean("BEHIND_HTTPS_PROXY", False),
         public_url=reader.url("PUBLIC_URL", schemes=("http", "https")),
-        database=_database(reader, data_dir),
+        database=database.settings(
+            reader.url("DATABASE_URL", schemes=DATABASE_SCHEMES), default=data_dir / "db.sqlite3", base=PROJECT_DIR
+        ),
         redis_url=redis_url or embedded_state.redis_url(data_dir) or "redis://127.0.0.1:6379/0",
         redis_is_embedded=not redis_url,
         queue_name=_queue_name(reader),
@@ -173,11 +110,12 @@ def read(env_file: Path | None = None) -> Environment:
         extraction_timeout_seconds=reader.integer("EXTRACTION_TIMEOUT_SECONDS", 300, minimum=1, maximum=86_400),
         worker_processes=reader.integer("WORKER_PROCESSES", _cores(), minimum=1, maximum=256),
         worker_threads=reader.integer("WORKER_THREADS", 8, minimum=1, maximum=256),
+        shutdown_seconds=reader.seconds("QUEUEADMIN_SHUTDOWN_SECONDS", 20.0, minimum=0.001, maximum=86_400),
         s3_endpoint_url=s3_endpoint_url,
         s3_bucket=s3_bucket,
         s3_access_key_id=s3_access_key_id,
         s3_secret_access_key=s3_secret_access_key,
-        s3_region=reader.text("S3_REGION", "auto"),
+        s3_region=_s3_region(reader, s3_endpoint_url),
         webhook_secret=_webhook_secret(reader, data_dir),
         webhook_allow_private=reader.boolean("WEBHOOK_ALLOW_PRIVATE", False),
     )
@@ -224,9 +162,15 @@ def _webhook_secret(reader: Reader, data_dir: Path) -> str:
 
 
 def _queue_name(reader: Reader) -> str:
+    """As Dramatiq takes it, and no longer than the ledger's column (Job.queue)."""
     name = reader.text("QUEUE_NAME", "document_ingestion")
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name):
-        raise WrongSetting("QUEUE_NAME", "1 to 100 letters, digits, dots, hyphens or underscores", name)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9._-]{0,63}", name) or name in RESERVED_QUEUES:
+        raise WrongSetting(
+            "QUEUE_NAME",
+            "1 to 64 letters, digits, dots, hyphens or underscores, a letter or underscore first, and not "
+            + " or ".join(RESERVED_QUEUES),
+            name,
+        )
     return name
 
 
@@ -245,29 +189,11 @@ def _pair(reader: Reader, first: str, second: str) -> tuple[str, str]:
     return values
 
 
-def _database(reader: Reader, data_dir: Path) -> dict[str, Any]:
-    """Django's settings of the database; SQLite in the data directory unless DATABASE_URL says otherwise."""
-    url = reader.url("DATABASE_URL", schemes=DATABASE_SCHEMES)
-    if not url or url.startswith("sqlite"):
-        name = Path(urlsplit(url).path[1:]) if url else data_dir / "db.sqlite3"
-        return _sqlite(name if name.is_absolute() else PROJECT_DIR / name)
-    config: dict[str, Any] = environ.Env.db_url_config(url)
-    if not config.get("NAME"):
-        raise WrongSetting("DATABASE_URL", "a URL with the database's name: postgresql://user:password@host:5432/name")
-    # No psycopg pool: a worker process needs about three connections for its whole life and granian's
-    # threads keep theirs, so a pool would add threads and a second set of time-outs and save nothing.
-    return {
-        **config,
-        "ENGINE": "django.db.backends.postgresql",
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
-    }
+def _s3_region(reader: Reader, endpoint_url: str) -> str:
+    """The region of the bucket, or "" to let boto3 find it (AWS_DEFAULT_REGION, a profile).
 
-
-def _sqlite(path: Path) -> dict[str, Any]:
-    return {
-        "ENGINE": "queueadmin.sqlite",
-        "NAME": path,
-        # A file even in tests: worker threads and processes share the database.
-        "TEST": {"NAME": path.with_name("test.sqlite3")},
-    }
+    "auto" is R2's word for any region, and most other stores with an endpoint of their own ignore it; at AWS it
+    would become part of a host name that does not exist. AWS_REGION is what AWS sets in its own containers
+    and functions, and boto3 does not read it.
+    """
+    return reader.text("S3_REGION") or ("auto" if endpoint_url else reader.text("AWS_REGION"))

@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 from ingestion_site import environment
+from ingestion_site.variables import WrongSetting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 try:
     ENVIRONMENT = environment.read()
-except environment.WrongSetting as error:
+except WrongSetting as error:
     # One clear line: a traceback through Django's start would bury it.
     sys.exit(str(error))
 
@@ -52,7 +53,7 @@ QUEUEADMIN = {
     "MAX_BACKOFF_SECONDS": ENVIRONMENT.max_backoff_seconds,
     # Set by `rundramatiq` from its options, for the worker processes it starts.
     "QUEUES": tuple(filter(None, os.environ.get("QUEUEADMIN_QUEUES", "").split(","))),
-    "SHUTDOWN_SECONDS": float(os.environ.get("QUEUEADMIN_SHUTDOWN_SECONDS", "20")),
+    "SHUTDOWN_SECONDS": ENVIRONMENT.shutdown_seconds,
 }
 DRAMATIQ_BROKER = {
     "BROKER": "queueadmin.broker.LedgerRedisBroker",

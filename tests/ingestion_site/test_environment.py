@@ -2,12 +2,16 @@
 
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import dramatiq
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,8 +39,24 @@ WRONG = [
     ("DATABASE_URL", "mysql://db/name", "sqlite:// or postgres://"),
     ("DATABASE_URL", "postgresql://db:port/name", "sqlite:// or postgres://"),
     ("DATABASE_URL", "postgresql://db", "with the database's name"),
+    ("DATABASE_URL", "postgresql://db/name?connect_timeout=abc", "connect_timeout is a whole number"),
+    ("DATABASE_URL", "postgresql://db/name?keepalives_idle=-1", "keepalives_idle is a whole number"),
+    ("DATABASE_URL", "postgresql://db/name?conn_max_age=long", "conn_max_age is a whole number"),
+    ("DATABASE_URL", "postgresql://db/name?pool=true", "unlike pool"),
+    ("DATABASE_URL", "sqlite:///:memory:", "cannot share a database in memory"),
+    ("DATABASE_URL", "sqlite:///file::memory:?cache=shared", "cannot share a database in memory"),
+    ("DATABASE_URL", "sqlite://:memory:", "must be"),
     ("REDIS_URL", "localhost:6379", "redis://"),
     ("QUEUE_NAME", "a queue", "letters, digits"),
+    ("QUEUE_NAME", "9queue", "a letter or underscore first"),
+    ("QUEUE_NAME", "-x", "a letter or underscore first"),
+    ("QUEUE_NAME", ".x", "a letter or underscore first"),
+    ("QUEUE_NAME", "q" * 65, "1 to 64 letters"),
+    ("QUEUE_NAME", "webhooks", "not webhooks or maintenance"),
+    ("QUEUE_NAME", "maintenance", "not webhooks or maintenance"),
+    ("QUEUEADMIN_SHUTDOWN_SECONDS", "abc", "a number of seconds from"),
+    ("QUEUEADMIN_SHUTDOWN_SECONDS", "nan", "a number of seconds from"),
+    ("QUEUEADMIN_SHUTDOWN_SECONDS", "0", "a number of seconds from"),
     ("TASK_STATUS_EXPIRY_HOURS", "0", "from 1 to"),
     ("AUDIT_RETENTION_DAYS", "1.5", "a whole number"),
     ("MAX_QUEUE_SIZE", "many", "a whole number"),
@@ -79,11 +99,49 @@ def test_a_wrong_secret_is_not_repeated(name: str, monkeypatch: pytest.MonkeyPat
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_start_stops_with_one_line_and_no_traceback() -> None:
-    done = manage("check", MAX_ATTEMPTS="lots")
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MAX_ATTEMPTS", "lots", "MAX_ATTEMPTS must be a whole number from 1 to 100 (it is 'lots')."),
+        ("QUEUEADMIN_SHUTDOWN_SECONDS", "abc", "QUEUEADMIN_SHUTDOWN_SECONDS must be a number of seconds"),
+    ],
+)
+def test_the_start_stops_with_one_line_and_no_traceback(name: str, value: str, said: str) -> None:
+    done = manage("check", **{name: value})
     assert done.returncode == 1
-    assert done.stderr.startswith("MAX_ATTEMPTS must be a whole number from 1 to 100 (it is 'lots').")
+    assert done.stderr.startswith(said)
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["q", "_q", "Invoices.2026-q3_eu", "q" * 64])
+def test_a_queue_name_that_broker_and_ledger_can_hold_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUEUE_NAME", name)
+    assert environment.read().queue_name == name
+
+
+def test_the_reserved_queues_are_those_of_our_other_actors() -> None:
+    actors = dramatiq.get_broker().actors.values()
+    queues = {actor.queue_name for actor in actors if actor.fn.__module__.startswith("documents.")}
+    assert {environment.read().queue_name, *environment.RESERVED_QUEUES} == queues
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({}, ""),
+        ({"S3_BUCKET": "b", "AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"S3_BUCKET": "b", "AWS_REGION": "eu-west-1", "S3_REGION": "us-east-2"}, "us-east-2"),
+        ({"S3_BUCKET": "b", "AWS_REGION": "eu-west-1", "S3_ENDPOINT_URL": "https://r2.test"}, "auto"),
+        ({"S3_BUCKET": "b", "S3_REGION": "weur", "S3_ENDPOINT_URL": "https://r2.test"}, "weur"),
+    ],
+)
+def test_the_region_is_automatic_only_at_an_endpoint_of_its_own(
+    variables: dict[str, str], region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert environment.read().s3_region == region
 
 
 def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -181,3 +239,32 @@ def test_sqlite_by_default_and_postgresql_by_url(tmp_path: Path, monkeypatch: py
     assert (database["ENGINE"], database["HOST"], database["PASSWORD"], database["NAME"]) == (
         "django.db.backends.postgresql", "db", "p@ss", "docs",
     )  # fmt: skip
+
+
+def test_a_connection_into_the_void_ends_in_seconds_unless_the_url_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a URL that sets one of the time-outs, and other options
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/docs?connect_timeout=30&sslmode=require&conn_max_age=0")
+    # When
+    database = environment.read().database
+    # Then it wins, and the rest have our defaults
+    assert database["OPTIONS"] == {
+        "connect_timeout": 30, "sslmode": "require", "keepalives": 1, "keepalives_idle": 10,
+        "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000,
+    }  # fmt: skip
+    assert database["CONN_MAX_AGE"] == 0
+    # And the driver takes them all
+    assert "tcp_user_timeout=15000" in psycopg.conninfo.make_conninfo(**database["OPTIONS"])
+
+
+def test_a_database_server_that_accepts_and_says_nothing_is_given_up_in_seconds(free_port: int) -> None:
+    # Given a server that accepts connections and never answers
+    with socket.create_server(("127.0.0.1", free_port)):
+        # When a command needs the database
+        started = time.monotonic()
+        done = manage("migrate", "--check", DATABASE_URL=f"postgresql://me@127.0.0.1:{free_port}/docs")
+    # Then it fails soon
+    assert done.returncode != 0
+    assert "timeout" in done.stderr
+    assert time.monotonic() - started < 30

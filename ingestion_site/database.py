@@ -1,0 +1,86 @@
+"""Django's settings of the database, from one URL."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+
+from ingestion_site.variables import WrongSetting
+
+CONNECTION = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""A server that vanishes without a word (power, a dropped route, a firewall that forgets) is noticed within about
+25 seconds, instead of the two hours and more that TCP allows by default: until then a worker can neither beat nor
+write, and a web thread hangs. All in seconds, but tcp_user_timeout in milliseconds. Names and meanings:
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
+
+DJANGOS_OWN = frozenset({"assume_role"})
+"""Options of a URL that are Django's, not libpq's."""
+
+
+def settings(url: str, *, default: Path, base: Path) -> dict[str, Any]:
+    """The settings for `url`: SQLite at `default` when it is empty. A relative file is one below `base`.
+
+    Raises WrongSetting. The URL may hold a password: no message repeats it.
+    """
+    if not url:
+        return _sqlite(default)
+    if url.startswith("sqlite"):
+        return _sqlite(base / _sqlite_path(url))
+    return _postgresql(url)
+
+
+def _sqlite_path(url: str) -> str:
+    path = urlsplit(url).path[1:]
+    if not path or ":memory:" in path:
+        raise WrongSetting(
+            "DATABASE_URL", "sqlite:///path/to/file: web server and workers cannot share a database in memory"
+        )
+    return path
+
+
+def _sqlite(path: Path) -> dict[str, Any]:
+    return {
+        "ENGINE": "queueadmin.sqlite",
+        "NAME": path,
+        # A file even in tests: worker threads and processes share the database.
+        "TEST": {"NAME": path.with_name("test.sqlite3")},
+    }
+
+
+def _postgresql(url: str) -> dict[str, Any]:
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    if not config.get("NAME"):
+        raise WrongSetting("DATABASE_URL", "a URL with the database's name: postgresql://user:password@host:5432/name")
+    options = config.get("OPTIONS", {})
+    _check({"conn_max_age": config.get("CONN_MAX_AGE", 0), **options})
+    # No psycopg pool: a worker process needs about three connections for its whole life and granian's
+    # threads keep theirs, so a pool would add threads and a second set of time-outs and save nothing.
+    return {
+        "CONN_MAX_AGE": 60,
+        **config,
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**CONNECTION, **options},
+    }
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Refuse now what libpq would refuse at the first connection, hours later or in another process."""
+    from psycopg.pq import Conninfo  # here, because a service on SQLite need not load it
+
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()} | DJANGOS_OWN | {"conn_max_age"}
+    if unknown := sorted(options.keys() - known):
+        raise WrongSetting("DATABASE_URL", f"a URL with options that PostgreSQL knows, unlike {', '.join(unknown)}")
+    for name in (*CONNECTION, "conn_max_age"):
+        value = options.get(name, 0)
+        if not (isinstance(value, int) and 0 <= value < 2**31):
+            raise WrongSetting("DATABASE_URL", f"a URL in which {name} is a whole number from 0 to {2**31 - 1}")
