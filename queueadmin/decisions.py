@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import traceback
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from queueadmin.sanitize import clean_text
 
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9a-fA-F]{16,}|\d+|'[^']*'|\"[^\"]*\"")
 _TRACEBACK_CHARACTERS = 8_000
+MAX_DELAY_SECONDS = 7 * 24 * 3600.0
+"""No retry waits longer, whoever asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +98,22 @@ def decide(
 
     `failures` counts this one. An error says with `retryable` (default: True) and `code` what it is.
     """
-    if isinstance(error, JobCancelled) or (cancel_reason is not None and getattr(error, "code", "") == "cancelled"):
-        return Release(reason=cancel_reason or "cancelled") if cancel_reason != "cancelled" else Stop()
+    if cancel_reason is not None and (isinstance(error, JobCancelled) or getattr(error, "code", "") == "cancelled"):
+        return Stop() if cancel_reason == "cancelled" else Release(reason=cancel_reason)
     fault = describe(error)
     if isinstance(error, Retry):
-        return RetryLater(fault=fault, delay=(error.delay or 0) / 1000)
+        return RetryLater(fault=fault, delay=_seconds((error.delay or 0) / 1000))
     if not getattr(error, "retryable", True):
         return Fail(fault=fault)
-    asked = getattr(error, "retry_after", None) or 0.0
-    return RetryLater(fault=fault, delay=max(backoff.delay(failures, fraction), float(asked)))
+    asked = _seconds(getattr(error, "retry_after", None))
+    return RetryLater(fault=fault, delay=max(backoff.delay(failures, fraction), asked))
+
+
+def _seconds(asked: Any) -> float:
+    """A delay that somebody asked for, within reason: a server may send anything as Retry-After."""
+    if isinstance(asked, bool) or not isinstance(asked, (int, float)) or not math.isfinite(asked):
+        return 0.0
+    return min(max(float(asked), 0.0), MAX_DELAY_SECONDS)
 
 
 def stop_when_exhausted(decision: Decision | None, *, failures: int, max_attempts: int) -> Decision | None:
@@ -122,7 +132,7 @@ def describe(error: BaseException) -> Fault:
     """The fault in an exception. Errors without a `code` are `internal_error`, named by their type."""
     code = getattr(error, "code", None)
     known = isinstance(code, str) and bool(code)
-    message = str(error) if known else f"{type(error).__name__}: {error}"
+    message = _text(error) if known else f"{type(error).__name__}: {_text(error)}"
     return Fault(
         code=str(code)[:64] if known else "internal_error",
         message=clean_text(message),
@@ -133,11 +143,19 @@ def describe(error: BaseException) -> Fault:
     )
 
 
+def _text(error: BaseException) -> str:
+    """An error's message; errors of applications may fail even at that."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"(its message cannot be read: {type(failure).__name__})"
+
+
 def fingerprint(error: BaseException) -> str:
     """32 hex digits that failures of one kind share: type, code, place, and the message without its variables."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].name}" if frames else ""
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    message = _VARIABLE.sub("#", str(error))[:500]
+    message = _VARIABLE.sub("#", _text(error))[:500]
     parts = "\n".join((kind, str(getattr(error, "code", "")), place, message))
     return hashlib.sha256(parts.encode("utf-8", "replace")).hexdigest()[:32]

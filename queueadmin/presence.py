@@ -109,6 +109,12 @@ def beat(worker_id: int, *, busy: int, unwritten: int) -> bool:
     return changed == 1
 
 
+def is_buried(worker_id: int) -> bool:
+    """Whether this worker was judged dead; for one that may not beat, because it is stuck."""
+    rows = sql.query(f"SELECT 1 AS alive FROM {WORKER} WHERE id = %(id)s AND buried_at IS NULL", {"id": worker_id})
+    return not rows
+
+
 def mark_stopped(worker_id: int) -> None:
     d = sql.dialect()
     sql.execute(

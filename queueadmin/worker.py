@@ -278,6 +278,8 @@ class BeatThread(threading.Thread):
         runtime.release_late()
         if runtime.is_healthy():
             self._vouch()
+        elif presence.is_buried(runtime.identity.id):
+            runtime.abandon()
         self._compare()
         self._write_progress()
         runtime.paused = lookup.paused_queues()

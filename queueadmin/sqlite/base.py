@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.db import OperationalError
 from django.db.backends.sqlite3 import base
 
 _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|CREATE|ALTER|DROP)\b", re.IGNORECASE)
@@ -36,6 +37,13 @@ class WriteTicket:
         self.held = False
 
     def take(self) -> None:
+        """Wait for the turn. Raises OperationalError, as the database would, when the files cannot be used."""
+        try:
+            self._wait()
+        except OSError as error:
+            raise OperationalError(f"The write ticket beside the database cannot be used: {error.strerror}.") from error
+
+    def _wait(self) -> None:
         if self._files is None:
             first, second = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in self._paths)
             self._files = (first, second)

@@ -64,7 +64,7 @@ def test_dramatiqs_own_retry_names_its_delay() -> None:
     assert made.delay == 1.5
 
 
-@pytest.mark.parametrize(("reason", "expected"), [("cancelled", Stop), ("shutdown", Release), (None, Release)])
+@pytest.mark.parametrize(("reason", "expected"), [("cancelled", Stop), ("shutdown", Release)])
 def test_a_job_that_stopped_as_asked_is_cancelled_or_given_back(reason: str | None, expected: type) -> None:
     assert isinstance(decision(raised(JobCancelled()), cancel_reason=reason), expected)
 
@@ -103,3 +103,16 @@ def test_a_message_that_no_database_stores_is_cleaned_and_cut() -> None:
     fault = describe(raised(PermanentJobError("a\x00b" + "x" * 9000)))
     assert fault.message.startswith("a�b")
     assert len(fault.message) == 4000
+
+
+@pytest.mark.parametrize("asked", [float("inf"), float("nan"), 1e12, -5, "soon", True])
+def test_a_delay_that_makes_no_sense_stays_within_reason(asked: object) -> None:
+    error = JobError("busy")
+    error.retry_after = asked  # type: ignore[assignment]  # what a server may send
+    made = decision(raised(error))
+    assert isinstance(made, RetryLater)
+    assert 0 <= made.delay <= 7 * 24 * 3600
+
+
+def test_a_job_that_calls_itself_cancelled_unasked_has_failed() -> None:
+    assert isinstance(decision(raised(JobCancelled()), failures=1), RetryLater)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -234,7 +235,6 @@ def test_a_worker_gives_back_a_claim_that_it_never_heard_of(
 def test_a_suspect_runs_alone(broker: LedgerRedisBroker, run_worker: Callable[..., object]) -> None:
     # Given a job that crashed a worker before, among others
     import threading
-    import time
 
     running: set[str] = set()
     together: list[frozenset[str]] = []

@@ -263,3 +263,19 @@ def test_ids_are_time_ordered_and_tokens_are_random() -> None:
 def totals() -> tuple[int, ...]:
     rows = list(JobMinute.objects.values_list(*sql.COUNTERS))
     return tuple(sum(column) for column in zip(*rows, strict=True)) if rows else ()
+
+
+def test_a_claim_ends_once_even_within_one_batch() -> None:
+    job_id, job = job_in(State.PROCESSING)
+    assert job is not None
+    lifecycle.finish([lifecycle.release(job, reason="shutdown"), lifecycle.complete(job)], worker_id=WORKER)
+    assert state_of(job_id) == State.PENDING
+    assert [event.edge for event in JobEvent.objects.filter(job_id=job_id).order_by("id")] == [
+        "submit", "claim", "release",
+    ]  # fmt: skip
+
+
+def test_cancelling_a_waiting_job_counts_no_time() -> None:
+    job_id, _ = job_in(State.RETRYING)
+    lifecycle.cancel([job_id], by="me")
+    assert [(row.wait_ms, row.run_ms) for row in JobMinute.objects.filter(source_id=0)] == [(0, 0)]

@@ -23,6 +23,7 @@ from queueadmin.broker import LedgerRedisBroker
 from queueadmin.conf import queue_settings
 from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable
 from queueadmin.sql import JOB
+from queueadmin.worker import JOINING
 
 QUEUES_VARIABLE = "QUEUEADMIN_QUEUES"
 """Names of queues, by commas: how `--queues` reaches the settings of the worker processes."""
@@ -70,6 +71,7 @@ class Command(rundramatiq.Command):
         if options["queues"]:
             os.environ[QUEUES_VARIABLE] = ",".join(known_queues(broker, options["queues"]))
         os.environ[SHUTDOWN_VARIABLE] = str(options["worker_shutdown_timeout"] / 1000)
+        options["worker_shutdown_timeout"] = int(JOINING * options["worker_shutdown_timeout"])
         self.wait_for_servers(broker, seconds=options.pop("wait"))
         options["queues"] = None
         # A signal between here and Dramatiq's own handlers would kill the process with a bad exit code. The mask
