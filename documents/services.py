@@ -15,14 +15,13 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
-from dramatiq import get_broker
 
 from documents import selectors, tenants
 from documents.selectors import INGEST_ACTOR, TaskNotFound
 from queueadmin import operations, sql
-from queueadmin.broker import LedgerRedisBroker
+from queueadmin.broker import get_ledger_broker
 from queueadmin.edges import ENDED
-from queueadmin.exceptions import ConfigurationError, InvalidTransition
+from queueadmin.exceptions import InvalidTransition
 
 WEBHOOK_ACTOR = "deliver_webhook"
 
@@ -58,7 +57,7 @@ def submit(request: SubmitRequest) -> Accepted:
     publishes the job later.
     """
     key = tenants.require_owned(request.tenant, request.r2_key)
-    broker().room.require(settings.QUEUE_NAME)
+    get_ledger_broker().room.require(settings.QUEUE_NAME)
     with transaction.atomic():
         task_id = _send(request, key)
         _insert(_record(request, key, task_id))
@@ -66,22 +65,19 @@ def submit(request: SubmitRequest) -> Accepted:
 
 
 def _send(request: SubmitRequest, key: str) -> UUID:
-    sent = (
-        broker()
-        .get_actor(INGEST_ACTOR)
-        .send_with_options(
-            kwargs={
-                "tenant": request.tenant,
-                "r2_key": key,
-                "file_name": request.file_name,
-                "content_type": request.content_type,
-                "file_size": request.file_size,
-            },
-            priority=request.priority,
-            partition_key=request.tenant,
-            max_attempts=request.max_attempts,
-            follow_up=broker().get_actor(WEBHOOK_ACTOR) if request.callback_url else None,
-        )
+    broker = get_ledger_broker()
+    sent = broker.get_actor(INGEST_ACTOR).send_with_options(
+        kwargs={
+            "tenant": request.tenant,
+            "r2_key": key,
+            "file_name": request.file_name,
+            "content_type": request.content_type,
+            "file_size": request.file_size,
+        },
+        priority=request.priority,
+        partition_key=request.tenant,
+        max_attempts=request.max_attempts,
+        follow_up=broker.get_actor(WEBHOOK_ACTOR) if request.callback_url else None,
     )
     return UUID(sent.message_id)
 
@@ -115,13 +111,13 @@ def retry(task_id: UUID, *, tenant: str, by: str, source: str = "api") -> None:
     Raises TaskNotFound, InvalidTransition (it is in another state), ResultExpired (retention emptied it).
     """
     job = selectors.find_task(task_id, tenant=tenant).job
+    # Both asked before acting, so that the audit log holds no operation that could not have worked.
+    if job.state not in ENDED:
+        raise InvalidTransition(task_id, job.state, "retry")
     if job.cleaned_at is not None:
         raise selectors.ResultExpired(
             "The task's arguments were removed when its time was over. Submit the document again.", state=job.state
         )
-    if job.state not in ENDED:
-        # Asked before acting, so that the audit log holds no operation that could not have worked.
-        raise InvalidTransition(task_id, job.state, "retry")
     _require_done(task_id, operations.retry([task_id], by=by, source=source), "retry")
 
 
@@ -140,11 +136,3 @@ def _require_done(task_id: UUID, result: operations.OperationResult, operation: 
         raise TaskNotFound()
     if reason is not None and reason != operations.CANCEL_REQUESTED:
         raise InvalidTransition(task_id, reason, operation)
-
-
-def broker() -> LedgerRedisBroker:
-    """The ledger's broker. Raises ConfigurationError when Dramatiq was given another one."""
-    found = get_broker()
-    if not isinstance(found, LedgerRedisBroker):
-        raise ConfigurationError(f"The broker is {type(found).__name__}; the ledger needs LedgerRedisBroker.")
-    return found

@@ -6,6 +6,7 @@ import pytest
 
 from documents import services
 from documents.selectors import TaskNotFound
+from queueadmin.broker import get_ledger_broker
 from queueadmin.exceptions import InvalidTransition, QueueFull
 from queueadmin.models import Job
 from queueadmin.room import RoomKeeper
@@ -47,7 +48,7 @@ def test_another_tenants_task_cannot_be_cancelled() -> None:
 
 def test_the_limit_counts_pending_tasks_only() -> None:
     # Given a queue with room for one, and tasks that have left it
-    broker = services.broker()
+    broker = get_ledger_broker()
     usual, broker.room = broker.room, RoomKeeper(limit=1)
     try:
         for state in (State.COMPLETED, State.PROCESSING, State.RETRYING):

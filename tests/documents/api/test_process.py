@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from documents import services
 from documents.models import IngestionTask
+from queueadmin.broker import get_ledger_broker
 from queueadmin.models import Job, JobEvent
 from queueadmin.room import RoomKeeper
 from tests.documents.api.client import PROCESS, Api, assert_problem, submission
@@ -74,7 +74,7 @@ def test_a_task_is_published_when_it_is_committed_and_redis_learns_no_more_than_
     # When
     task_id = uuid.UUID(make_api("submit").post(PROCESS, submission(priority=3)).json()["task_id"])
     # Then
-    high = services.broker().ready_sets.key(settings.QUEUE_NAME, "high")
+    high = get_ledger_broker().ready_sets.key(settings.QUEUE_NAME, "high")
     assert valkey.zrange(high, 0, -1) == [task_id.hex.encode()]
     assert valkey.keys() == [high.encode()]
 
@@ -199,7 +199,7 @@ def test_a_key_of_another_tenant_is_a_403_whether_it_exists_or_not(make_api: Cal
 
 def test_a_full_queue_is_a_503_with_retry_after_and_nothing_stored(api: Api) -> None:
     # Given a queue with room for two
-    broker = services.broker()
+    broker = get_ledger_broker()
     usual, broker.room = broker.room, RoomKeeper(limit=2)
     try:
         accepted = [api.post(PROCESS, submission()).status_code for _ in range(2)]

@@ -207,6 +207,14 @@ def test_other_states_refuse_a_retry_and_are_named(api: Api, state: State) -> No
     assert not OperationLog.objects.exists()
 
 
+def test_a_completed_task_that_retention_has_emptied_refuses_a_retry_for_its_state(api: Api) -> None:
+    # Its state is why: submitting the document again, as a 410 advises, would repeat finished work
+    task_id = task_in(State.COMPLETED)
+    Job.objects.filter(pk=task_id).update(cleaned_at=timezone.now(), payload={}, result=None)
+    problem = assert_problem(api.post(of_task(task_id, "retry"), b""), 409, "invalid_transition")
+    assert problem["state"] == State.COMPLETED
+
+
 def test_a_task_that_retention_has_emptied_cannot_be_retried(api: Api) -> None:
     task_id = task_in(State.FAILED)
     Job.objects.filter(pk=task_id).update(cleaned_at=timezone.now(), payload={})
