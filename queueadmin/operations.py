@@ -20,12 +20,11 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from dramatiq import get_broker
 
 from queueadmin import edges, lifecycle, lookup, selectors
-from queueadmin.broker import LedgerRedisBroker
+from queueadmin.broker import get_ledger_broker
 from queueadmin.dispatch import Swept, sweep
-from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, QueueAdminError
+from queueadmin.exceptions import BrokerUnavailable, QueueAdminError
 from queueadmin.jobs import Ready, order_key_now
 from queueadmin.models import OperationLog, QueueControl
 from queueadmin.sanitize import clean_text
@@ -194,7 +193,7 @@ def _retry_now(ids: Sequence[UUID], by: str) -> list[UUID]:
 
 
 def _publish(ready: list[Ready]) -> list[UUID]:
-    transaction.on_commit(partial(current_broker().publish, ready))
+    transaction.on_commit(partial(get_ledger_broker().publish, ready))
     return [job.id for job in ready]
 
 
@@ -224,7 +223,7 @@ def _forget(jobs: Sequence[tuple[str, UUID]]) -> None:
         by_queue.setdefault(queue, []).append(job_id)
     try:
         for queue, ids in by_queue.items():
-            current_broker().ready_sets.remove(queue, ids)
+            get_ledger_broker().ready_sets.remove(queue, ids)
     except BrokerUnavailable as error:
         logger.info("cancelled ids stay in the broker until they are popped", extra={"error": str(error)})
 
@@ -295,14 +294,14 @@ def resume(queue: str, *, by: str, source: str, user: Any = None, reason: str = 
             paused_at=None, paused_by="", reason=""
         )
         # What was popped while it was being paused waits for the next sweep; its head need not.
-        transaction.on_commit(lambda: current_broker().publisher.publish(_page(queue, None, _BATCH)))
+        transaction.on_commit(lambda: get_ledger_broker().publisher.publish(_page(queue, None, _BATCH)))
     return QueueResult(log_id=log.pk, queue=queue, requested=1, changed=log.done)
 
 
 def repair(*, by: str, source: str, user: Any = None, reason: str = "") -> Swept:
     """Publish every pending job that the broker lacks, now. Raises BrokerUnavailable."""
     with _audited("repair", "all queues", 0, by=by, source=source, user=user, reason=reason) as log:
-        sets = current_broker().ready_sets
+        sets = get_ledger_broker().ready_sets
         sets.ping()  # with nothing pending the sweep asks nobody, and "repaired" would be a guess
         swept = sweep(sets)
         log.requested, log.done = swept.republished, swept.republished
@@ -347,13 +346,3 @@ def _outcome(log: OperationLog) -> str:
     if log.done >= log.requested:
         return "done"
     return "partly" if log.done else "refused"
-
-
-def current_broker() -> LedgerRedisBroker:
-    """Dramatiq's broker, which must be ours. Raises ConfigurationError."""
-    broker = get_broker()
-    if not isinstance(broker, LedgerRedisBroker):
-        raise ConfigurationError(
-            f"The broker is {type(broker).__name__}; the ledger needs queueadmin.broker.LedgerRedisBroker."
-        )
-    return broker

@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from queueadmin import display, inspection, operations, selectors
+from queueadmin.broker import get_ledger_broker
 from queueadmin.models import Job
 from queueadmin.operations import OperationResult, QueueResult
 from queueadmin.panels import panels_of
@@ -138,7 +139,7 @@ def job_page(request: HttpRequest, model_admin: ModelAdmin[Any], job: Job, *, ti
         "is_live": job.state in LIVE,
         "facts": _times(job),
         "worker": worker,
-        "why": inspection.why_waiting(job, operations.current_broker().ready_sets),
+        "why": inspection.why_waiting(job, get_ledger_broker().ready_sets),
         "progress": selectors.progress([job.pk]).get(job.pk) if job.state == State.PROCESSING else None,
         "timeline": selectors.timeline(job.pk),
         "follow_ups": Job.objects.filter(parent_id=job.pk).defer("payload", "result").order_by("pk")[:_MAX_FOLLOW_UPS],
@@ -244,7 +245,7 @@ def _after(model_admin: ModelAdmin[Any], ids: Sequence[UUID]) -> str:
 
 def queue_page(request: HttpRequest, model_admin: ModelAdmin[Any]) -> HttpResponse:
     """Queues and workers, from the ledger; beside it what the broker says, if it answers."""
-    overview = inspection.overview(operations.current_broker().ready_sets)
+    overview = inspection.overview(get_ledger_broker().ready_sets)
     context = {
         **_page(request, model_admin, "Queues and workers"),
         "overview": overview,

@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError
 from rich.console import Console
 
 from queueadmin import inspection, operations, selectors
+from queueadmin.broker import get_ledger_broker
 from queueadmin.exceptions import QueueAdminError
 from queueadmin.management import tables
 from queueadmin.models import Job
@@ -79,7 +80,7 @@ class Command(BaseCommand):
     # -- looking: each returns True ----------------------------------------------------------
 
     def run_stats(self, options: dict[str, Any]) -> bool:
-        overview = inspection.overview(operations.current_broker().ready_sets)
+        overview = inspection.overview(get_ledger_broker().ready_sets)
         counts, totals = selectors.job_counts(), selectors.totals()
         if options["json"]:
             return self._print_json(tables.stats_json(overview, counts, totals))
@@ -114,7 +115,7 @@ class Command(BaseCommand):
             return self._print_json({**tables.job_json(job), "result": job.result, "timeline": events})
         self.console.print(tables.job_table(job))
         self.console.print(tables.timeline_table(timeline))
-        for reason in inspection.why_waiting(job, operations.current_broker().ready_sets):
+        for reason in inspection.why_waiting(job, get_ledger_broker().ready_sets):
             self.console.print(tables.cell(reason))
         return True
 
@@ -167,7 +168,7 @@ class Command(BaseCommand):
         return True
 
     def run_repair(self, options: dict[str, Any]) -> bool:
-        sets = operations.current_broker().ready_sets
+        sets = get_ledger_broker().ready_sets
         if not options["dry_run"]:
             swept = operations.repair(**_who(options))
             if options["json"]:
