@@ -14,7 +14,7 @@ PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench model lint requirements samples clean python
+.PHONY: help run test bench corpus model lint requirements samples clean python
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ bench: $(VENV)/bench.stamp ## Measure against raw Dramatiq and other peers (OUT=
 model: $(VENV)/dev.stamp ## Check the ledger against its model: 2,000 examples on each database (MODEL_EXAMPLES=n)
 	MODEL_EXAMPLES=$(or $(MODEL_EXAMPLES),2000) $(BIN)/python -m pytest tests/queueadmin/test_model.py --timeout=7200
 	MODEL_EXAMPLES=$(or $(MODEL_EXAMPLES),2000) $(BIN)/python -m pytest tests/queueadmin/test_model.py --timeout=7200 --database=sqlite
+
+corpus: $(VENV)/base.stamp ## Extract a folder of documents (CORPUS=folder OUT=results.jsonl), resumable
+	@test -n "$(CORPUS)" || { echo "Say which folder: make corpus CORPUS=../documents [OUT=results.jsonl]" >&2; exit 1; }
+	@$(BIN)/python manage.py corpus "$(CORPUS)" $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and imports
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,8 @@ from django.core.checks import CheckMessage, Error, Info, Tags, Warning, registe
 
 from documents import conf
 from documents.exceptions import StorageError
-from documents.extraction.engines.textract_engine import PACKAGES, TOOLS
+from documents.extraction.inventory import Which, inventory, poorer_formats, unreadable_formats
 from documents.storage import DocumentStore
-
-Which = Callable[[str], str | None]
 
 
 @register("documents")
@@ -66,24 +64,22 @@ def check_tools(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 
 
 def missing_tools(which: Which) -> list[CheckMessage]:
-    """One message, because every command prints it, about all programs that `which` does not find."""
-    missing = [tool for tool in PACKAGES if which(tool) is None]
+    """One message, because every command prints it, about all that is missing."""
+    found = inventory(which)
+    missing = [one.part for one in found if not one.where]
     if not missing:
         return []
-    packages = list(dict.fromkeys(PACKAGES[tool] for tool in missing))
-    formats = sorted(set().union(*(_formats_of(tool) for tool in missing)))
+    lost, poorer = unreadable_formats(found), poorer_formats(found)
+    told = f"some documents of the types {', '.join(poorer)} will be read less well"
+    if lost:
+        told = f"documents of the types {', '.join(lost)} cannot be read; {told}"
     return [
         Info(
-            f"System packages are missing: some documents of the types {', '.join(formats)} will fail with "
-            "missing_dependency or ocr_unavailable.",
-            hint=f"apt-get install {' '.join(packages)}",
+            f"Not installed: {', '.join(part.name for part in missing)}; {told}.",
+            hint="; ".join(dict.fromkeys(part.install for part in missing)) + ". `manage.py engines` tells more.",
             id="documents.I002",
         )
     ]
-
-
-def _formats_of(tool: str) -> set[str]:
-    return {name for name, tools in TOOLS.items() if tool in tools} or {"pdf"}
 
 
 @register(Tags.security, "documents", deploy=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from documents.extraction.base import Limits
+from documents.extraction.base import Limits, Ocr
 from documents.extraction.sandbox import Sandbox
 from documents.storage import (
     DirectoryResultStore,
@@ -105,6 +105,7 @@ def extraction_limits() -> Limits:
     return Limits(
         timeout_seconds=float(settings.EXTRACTION_TIMEOUT_SECONDS),
         file_bytes=max(Limits.file_bytes, settings.MAX_DOCUMENT_BYTES),
+        ocr=Ocr(languages=tuple(settings.OCR_LANGUAGES), dpi=settings.OCR_DPI),
     )
 
 

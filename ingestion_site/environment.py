@@ -50,6 +50,8 @@ class Environment:
     min_backoff_seconds: int
     max_backoff_seconds: int
     extraction_timeout_seconds: int
+    ocr_languages: tuple[str, ...]
+    ocr_dpi: int
     worker_processes: int
     worker_threads: int
     shutdown_seconds: float
@@ -108,6 +110,8 @@ def read(env_file: Path | None = None) -> Environment:
         min_backoff_seconds=min_backoff,
         max_backoff_seconds=max_backoff,
         extraction_timeout_seconds=reader.integer("EXTRACTION_TIMEOUT_SECONDS", 300, minimum=1, maximum=86_400),
+        ocr_languages=reader.names("OCR_LANGUAGES", ()),
+        ocr_dpi=reader.integer("OCR_DPI", 300, minimum=72, maximum=600),
         worker_processes=reader.integer("WORKER_PROCESSES", _cores(), minimum=1, maximum=256),
         worker_threads=reader.integer("WORKER_THREADS", 8, minimum=1, maximum=256),
         shutdown_seconds=reader.seconds("QUEUEADMIN_SHUTDOWN_SECONDS", 20.0, minimum=0.001, maximum=86_400),

@@ -101,7 +101,8 @@ class Limits:
     """What one extraction may use; each limit ends in an error of its own, never in a dead worker.
 
     `memory_bytes` is address space (RLIMIT_AS) of each process: 2 GiB leaves room for OCR engines, whose peak was
-    measured at 1.2 GiB. `output_bytes` bounds the extracted text as UTF-8, and with it what the parent ever reads.
+    measured at 1.2 GiB. `family_memory_bytes` and `processes` hold for a child and all it starts, where the kernel lets
+    us (`cgroup`, user namespaces). `output_bytes` bounds the extracted text as UTF-8: all that the parent reads.
     """
 
     timeout_seconds: float = 300.0
@@ -109,6 +110,8 @@ class Limits:
     output_bytes: int = 64 * MIB
     file_bytes: int = 512 * MIB
     open_files: int = 256
+    family_memory_bytes: int = 3072 * MIB
+    processes: int = 256
     max_pages: int = 10_000
     recycle_documents: int = 200
     recycle_rss_bytes: int = 512 * MIB

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from documents.extraction import chain, protections
+from documents.extraction import chain, landlock, protections
 from documents.extraction.base import (
     PAGE_BREAK,
     Engine,
@@ -186,6 +186,14 @@ def main(argument: str) -> None:
         memory_bytes=int(config["memory_bytes"]),
         file_bytes=int(config["file_bytes"]),
         open_files=int(config["open_files"]),
+        processes=int(config["processes"]),
+        isolate=bool(config["isolate"]),
+    )
+    granted["files"] = landlock.restrict(
+        readable=[*map(Path, config["readable"]), Path(sys.prefix), Path(sys.base_prefix)],
+        listable=[Path(path) for path in config["listable"]],
+        writable=[Path(path) for path in config["writable"]],
+        network=not config["isolate"],
     )
     protections.adopt_orphans()
     try:

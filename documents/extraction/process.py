@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from documents.extraction.base import Extraction, Limits, Page, Tried
+from documents.extraction.cgroup import Family
 from documents.extraction.errors import (
     ExtractionError,
     ExtractionTimeout,
@@ -30,6 +32,7 @@ from documents.extraction.workspace import (
     RESULT_FILE,
     TEXT_FILE,
     empty_directory,
+    office_sockets,
     read_capped,
     remove_tree,
 )
@@ -37,6 +40,12 @@ from documents.extraction.workspace import (
 _MAX_LINE_BYTES = 1024 * 1024
 _SWEEPS = 5
 _ROOT = Path(__file__).resolve().parents[2]
+_CODE = (
+    _ROOT / "documents" / "extraction",
+    _ROOT / "documents" / "__init__.py",
+    _ROOT / "documents" / "exceptions.py",
+)
+"""All that a child imports of the project. Its other files, such as .env, are none of a parser's business."""
 
 
 class DeadlinePassed(Exception):
@@ -77,10 +86,13 @@ class Exit:
 class ChildProcess:
     """A warm child with a private directory. Used by one thread at a time; only `kill` may come from others."""
 
-    def __init__(self, home: Path, limits: Limits, *, registry: str, python_path: tuple[Path, ...]) -> None:
+    def __init__(
+        self, home: Path, limits: Limits, *, registry: str, python_path: tuple[Path, ...], isolate: bool = True
+    ) -> None:
         """Start the process; `wait_ready` must follow. `home` is created here and removed by `dispose`."""
         self.home = home
-        self.work_dir, self.output_dir = home / "work", home / "out"
+        self.work_dir, self.output_dir, self._input_dir = home / "work", home / "out", home / "in"
+        self._office_sockets = office_sockets(self.work_dir)
         self.documents = 0
         self.protections: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -88,9 +100,12 @@ class ChildProcess:
         self._buffer = bytearray()
         home.mkdir(mode=0o700)
         self.renew_directories()
-        self._spawn(limits, registry, python_path)
+        self._spawn(limits, registry, python_path, isolate)
+        self._family = Family(
+            home.name, pid=self.pid, memory_bytes=limits.family_memory_bytes, processes=limits.processes
+        )
 
-    def _spawn(self, limits: Limits, registry: str, python_path: tuple[Path, ...]) -> None:
+    def _spawn(self, limits: Limits, registry: str, python_path: tuple[Path, ...], isolate: bool) -> None:
         request_read, self._requests = os.pipe()
         self._replies, reply_write = os.pipe()
         config = {
@@ -101,6 +116,11 @@ class ChildProcess:
             "memory_bytes": limits.memory_bytes,
             "file_bytes": limits.file_bytes,
             "open_files": limits.open_files,
+            "processes": limits.processes,
+            "isolate": isolate,
+            "readable": [str(path) for path in (self._input_dir, *_CODE, *python_path)],
+            "listable": [str(_ROOT)],
+            "writable": [str(self.work_dir), str(self.output_dir)],
         }
         try:
             self._process = subprocess.Popen(
@@ -144,7 +164,8 @@ class ChildProcess:
     def wait_ready(self, seconds: float) -> None:
         """Wait for the first line. Raises SandboxUnavailable, with the child ended and disposed of."""
         try:
-            self.protections = self.receive(time.monotonic() + seconds)["protections"]
+            granted = self.receive(time.monotonic() + seconds)["protections"]
+            self.protections = {**granted, "family": self._family.outcome}
         except (ChildGone, DeadlinePassed, ExtractorCrashed) as error:
             end = self.dispose()
             raise SandboxUnavailable(evidence=dataclasses.asdict(end)) from error
@@ -197,6 +218,7 @@ class ChildProcess:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 # PermissionError is macOS's answer for a group of zombies.
                 os.killpg(self.pid, signal.SIGKILL)
+            self._family.kill()
             sweep(self.home)
 
     def dispose(self) -> Exit:
@@ -209,6 +231,8 @@ class ChildProcess:
             self._ended = True
             os.close(self._requests)
             os.close(self._replies)
+        self._family.remove()
+        self._remove_sockets()
         remove_tree(self.home)
         return end
 
@@ -239,8 +263,26 @@ class ChildProcess:
 
     def renew_directories(self) -> None:
         """Wipe what the last document left; afterwards both directories exist, empty and ours."""
-        for directory in (self.work_dir, self.output_dir):
+        for directory in (self.work_dir, self.output_dir, self._input_dir):
             empty_directory(directory)
+        self._remove_sockets()
+
+    def _remove_sockets(self) -> None:
+        for path in self._office_sockets:
+            path.unlink(missing_ok=True)
+
+    def hand_over(self, document: Path) -> Path:
+        """Put the document where the child may read it, and return that path.
+
+        A hard link costs nothing; a copy is made where the document lies on another file system or belongs to
+        somebody else.
+        """
+        path = self._input_dir / "document"
+        try:
+            path.hardlink_to(document)
+        except OSError:
+            shutil.copyfile(document, path)
+        return path
 
     def read_result(self, limits: Limits, warnings: tuple[str, ...]) -> Extraction:
         """Read the files that the child wrote, as data of a stranger: bounded, regular files, checked fields."""

@@ -19,17 +19,24 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x1000_0000, 0x4000_0000  # linux/sched.h
 LINUX = sys.platform == "linux"
 
 
-def protect(*, parent_pid: int, memory_bytes: int, file_bytes: int, open_files: int) -> dict[str, str]:
-    """Arm every protection; return name -> "granted" or the reason why not. Exits if the parent is gone already."""
+def protect(
+    *, parent_pid: int, memory_bytes: int, file_bytes: int, open_files: int, processes: int, isolate: bool
+) -> dict[str, str]:
+    """Arm every protection; return name -> "granted" or the reason why not. Exits if the parent is gone already.
+
+    `isolate` False leaves out the network namespace: for the test that no parser needs it.
+    """
+    # Namespaces come first: new credentials may clear the death signal, which is therefore armed after them.
+    network = _leave_network() if isolate else "refused: switched off"
     return {
-        # Namespaces come first: new credentials may clear the death signal, which is therefore armed after them.
-        "network": _leave_network(),
+        "network": network,
         "privileges": _granted(_prctl(_PR_SET_NO_NEW_PRIVS, 1)),
         "parent_death": die_with(parent_pid, signal.SIGKILL),
         "memory": limit(resource.RLIMIT_AS, memory_bytes),
         "core": limit(resource.RLIMIT_CORE, 0),
         "file_size": limit(resource.RLIMIT_FSIZE, file_bytes),
         "open_files": limit(resource.RLIMIT_NOFILE, open_files),
+        "processes": _limit_processes(processes, own_namespace=network.startswith("granted")),
         "oom_victim": _prefer_as_oom_victim(),
     }
 
@@ -51,6 +58,19 @@ def limit(what: int, value: int) -> str:
     except (ValueError, OSError) as error:
         return f"refused: {type(error).__name__}"
     return "granted"
+
+
+def _limit_processes(count: int, *, own_namespace: bool) -> str:
+    """Limit processes and threads. Since Linux 5.14 they are counted by user namespace.
+
+    Without a namespace of its own the count is that of all the user's processes on the machine, and the limit would
+    stop the child for what others do. The kernel exempts root.
+    """
+    if not own_namespace:
+        return "refused: no user namespace of its own"
+    if os.geteuid() == 0:
+        return "refused: root has no limit"
+    return limit(resource.RLIMIT_NPROC, count)
 
 
 def allow_cpu(seconds: float) -> None:

@@ -38,7 +38,7 @@ ENGINES: dict[str, tuple[Engine, ...]] = {
     "odt": (_xberg, _textract, _office_xml),
     "ods": (_calamine, _textract, _xberg),
     "odp": (_textract, _office_xml, _libreoffice),
-    "doc": (_catdoc, _doc, _xberg, _textract),
+    "doc": (_catdoc, _doc, _xberg, _libreoffice, _textract),
     "wpd": (_libreoffice, _catdoc),
     "xls": (_calamine, _textract, _xberg, _libreoffice),
     "ppt": (_ppt, _xberg, _libreoffice),

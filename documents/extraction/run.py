@@ -140,7 +140,7 @@ class Run:
     def _request(self, child: ChildProcess) -> dict[str, Any]:
         seconds = self._options.timeout_seconds or self._limits.timeout_seconds
         return {
-            "path": str(self._path.absolute()),
+            "path": str(child.hand_over(self._path.absolute())),
             "identity": to_dict(self._identity),
             "work_dir": str(child.work_dir),
             "output_dir": str(child.output_dir),

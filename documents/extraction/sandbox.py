@@ -35,6 +35,7 @@ class Sandbox:
 
     `registry` names the module whose `ENGINES` the children use, `python_path` where else they look for modules;
     `size` is the number of children (default: the cores); private directories are made under `temp_root`.
+    `isolate` False leaves the children in this network: for tests of what the parsers do on their own.
     """
 
     def __init__(
@@ -45,15 +46,16 @@ class Sandbox:
         registry: str = "documents.extraction.registry",
         python_path: tuple[Path, ...] = (),
         temp_root: Path | None = None,
+        isolate: bool = True,
     ) -> None:
         self.limits = limits or Limits()
         self.size = size or os.cpu_count() or 1
-        self._registry, self._python_path = registry, python_path
+        self._registry, self._python_path, self._isolate = registry, python_path, isolate
         self._changed = threading.Condition()
         self._idle: list[ChildProcess] = []
         self._busy: set[ChildProcess] = set()
         self._count = 0
-        self._closed = False
+        self._closed = self._told = False
         self._numbers = itertools.count(1)
         self._root = PrivateRoot(temp_root or Path(tempfile.gettempdir()))
         # PDEATHSIG fires when the spawning *thread* ends: one thread that lives as long as the pool spawns them all.
@@ -159,12 +161,16 @@ class Sandbox:
         if closed:
             self.release(child, reuse=False)
             raise SandboxUnavailable("The extraction sandbox is shutting down.")
-        logger.debug("extraction child started", extra={"child_pid": child.pid, "protections": child.protections})
+        if not self._told:
+            self._told = True
+            logger.info("extraction sandbox", extra={"protections": child.protections, "children": self.size})
         return child
 
     def _spawn(self) -> ChildProcess:
         home = self._root.path / f"child-{next(self._numbers)}"
-        return ChildProcess(home, self.limits, registry=self._registry, python_path=self._python_path)
+        return ChildProcess(
+            home, self.limits, registry=self._registry, python_path=self._python_path, isolate=self._isolate
+        )
 
     def release(self, child: ChildProcess, *, reuse: bool) -> None:
         """Give a child back with clean directories; it is ended when it is not to be used again."""

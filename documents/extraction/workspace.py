@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import stat
@@ -19,8 +20,26 @@ TEXT_FILE, MARKDOWN_FILE, RESULT_FILE = "text.txt", "text.md", "result.json"
 EXIT_OUT_OF_MEMORY = 86
 """Exit code of a child that could not even report that it had no memory."""
 
+OFFICE_PROFILES = ("profile", "profile-warm", ".config/libreoffice/4")
+"""LibreOffice's profiles, in a child's work directory: ours, and the one that textract leaves to its default."""
+
 _PREFIX = "extraction-"
 _LEFTOVER_AGE_SECONDS = 60.0
+
+
+def office_sockets(work_dir: Path) -> tuple[Path, ...]:
+    """Return where LibreOffice puts its sockets: in /tmp whatever TMPDIR says, named after its profile.
+
+    Landlock lets a child make a socket there and remove nothing, so the parent tidies up; after a kill nobody else
+    would. The name is that of desktop/source/app/officeipcthread.cxx.
+    """
+    return tuple(_office_socket(work_dir / profile) for profile in OFFICE_PROFILES)
+
+
+def _office_socket(profile: Path) -> Path:
+    digest = hashlib.md5(profile.as_uri().encode("utf-16-le"), usedforsecurity=False).digest()
+    name = "".join(f"{byte:x}" for byte in digest)  # as LibreOffice writes it: without leading zeros
+    return Path("/tmp") / f"OSL_PIPE_{os.getuid()}_SingleOfficeIPC_{name}"  # noqa: S108  (its place, not our choice)
 
 
 class PrivateRoot:

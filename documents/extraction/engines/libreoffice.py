@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from pathlib import Path
 
 from documents.extraction import tools
 from documents.extraction.base import Extraction, Identity, Request
 from documents.extraction.engines.pdfium import PdfiumEngine
 from documents.extraction.errors import Damaged
+from documents.extraction.workspace import OFFICE_PROFILES
 
 _EXTENSIONS = frozenset({"doc", "wpd", "ppt", "xls", "odp", "rtf", "pptx", "docx", "odt"})
 
@@ -44,15 +47,15 @@ class LibreOfficeEngine:
         """Convert, then read. Raises MissingDependency, Damaged."""
         source = request.work_dir / f"source.{request.identity.extension}"
         source.symlink_to(request.path.absolute())
-        profile = request.work_dir / "profile"
-        (profile / "user").mkdir(parents=True)
-        (profile / "user" / "registrymodifications.xcu").write_text(_SETTINGS)
-        arguments = [
-            f"-env:UserInstallation={profile.as_uri()}", "--headless", "--norestore", "--nologo", "--convert-to", "pdf",
-            "--outdir", str(request.work_dir), str(source),
-        ]  # fmt: skip
+        new, warm = (request.work_dir / name for name in OFFICE_PROFILES[:2])
+        (new / "user").mkdir(parents=True)
+        (new / "user" / "registrymodifications.xcu").write_text(_SETTINGS)
         try:
-            tools.run("soffice", arguments, request)
+            # With a new profile soffice starts a second time, finds the socket of its first start, which it may not
+            # remove, and gives up. So the profile is made first, and used under a name that gives another socket.
+            _run(request, new, "--terminate_after_init")
+            new.rename(warm)
+            _run(request, warm, "--convert-to", "pdf", "--outdir", str(request.work_dir), str(source))
         finally:
             source.unlink(missing_ok=True)
         converted = request.work_dir / "source.pdf"
@@ -60,3 +63,9 @@ class LibreOfficeEngine:
             raise Damaged(evidence={"tool": "soffice"})
         found = self._pdfium.extract(dataclasses.replace(request, path=converted))
         return dataclasses.replace(found, engine=self.name)
+
+
+def _run(request: Request, profile: Path, *arguments: str) -> None:
+    options = ("--headless", "--norestore", "--nologo", "--nodefault", "--nolockcheck")
+    with contextlib.suppress(Damaged):  # Its exit code says nothing: whether there is a PDF does.
+        tools.run("soffice", [f"-env:UserInstallation={profile.as_uri()}", *options, *arguments], request)

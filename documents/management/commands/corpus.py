@@ -67,7 +67,7 @@ class Command(BaseCommand):
             TextColumn("{task.fields[path]}"),
         )  # fmt: skip
         size = os.cpu_count() or 1
-        sandbox = Sandbox(conf.extraction_limits(), size=size)
+        sandbox = Sandbox(conf.extraction_limits(), size=size, temp_root=conf.work_directory())
         with (
             contextlib.closing(sandbox),
             _rewritten(out, done) as file,

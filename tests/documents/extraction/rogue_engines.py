@@ -57,7 +57,7 @@ def crash(number: int) -> Callable[[Request], str]:
 
 
 def start_sleepers(request: Request) -> str:
-    """Start one process in our group and one that left it, note their ids beside the document, then hang."""
+    """Start one process in our group and one that left it, report their ids, then hang."""
     start(request)
     time.sleep(600)
     return ""
@@ -71,14 +71,14 @@ def start(request: Request) -> str:
         f"import subprocess; print(subprocess.Popen({command!r}, start_new_session=True, stdout=-3, stderr=-3).pid)"
     )
     detached = subprocess.run([sys.executable, "-S", "-c", detach], capture_output=True, text=True, check=True)
-    request.path.with_suffix(".pids").write_text(f"{ordinary.pid} {detached.stdout}")
+    request.report(f"{ordinary.pid} {detached.stdout.strip()}", None, None)
     return "started"
 
 
 def wait_for_tool(request: Request) -> str:
     """What textract does: wait in Python for a system tool."""
     tool = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
-    request.path.with_suffix(".pids").write_text(f"{tool.pid} {os.getpid()}")
+    request.report(f"{tool.pid} {os.getpid()}", None, None)
     tool.wait()
     return ""
 
@@ -135,6 +135,26 @@ def nap(request: Request) -> str:
     return "rested"
 
 
+def read_elsewhere(request: Request) -> str:
+    """Read the file that the document names."""
+    try:
+        return Path(request.path.read_text()).read_text()
+    except OSError as error:
+        return f"refused: {type(error).__name__}"
+
+
+def write_elsewhere(request: Request) -> str:
+    """Write where the document tells, and over the document itself."""
+    outcomes = []
+    for path in (Path(request.path.read_text()), request.path):
+        try:
+            path.write_text("overwritten")
+            outcomes.append("written")
+        except OSError as error:
+            outcomes.append(f"refused: {type(error).__name__}")
+    return ", ".join(outcomes)
+
+
 good = Rogue("good", lambda request: "good text")
 
 ENGINES: dict[str, tuple[Rogue, ...]] = {
@@ -159,6 +179,8 @@ ENGINES: dict[str, tuple[Rogue, ...]] = {
     "modules": (Rogue("modules", lambda request: json.dumps(sorted(sys.modules))),),
     "descriptors": (Rogue("descriptors", lambda request: str(len(list(Path("/proc/self/fd").iterdir())))),),
     "connect": (Rogue("connect", connect),),
+    "read-elsewhere": (Rogue("read-elsewhere", read_elsewhere),),
+    "write-elsewhere": (Rogue("write-elsewhere", write_elsewhere),),
     "litter": (Rogue("litter", litter),),
     "noise": (Rogue("noise", print_noise),),
     "link": (Rogue("link", link_result),),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from documents.extraction.base import MIB, Extraction, Identity, Limits, Options
+from documents.extraction.base import MIB, Extraction, Identity, Limits, Options, Progress
 from documents.extraction.errors import (
     Damaged,
     ExtractionCancelled,
@@ -28,6 +28,7 @@ from documents.extraction.errors import (
     UnsupportedType,
 )
 from documents.extraction.sandbox import CancelRegister, Sandbox
+from documents.extraction.workspace import office_sockets
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -64,13 +65,25 @@ def run(
     *,
     seconds: float | None = None,
     on_cancel_register: CancelRegister | None = None,
+    on_progress: Progress | None = None,
 ) -> Extraction:
     return sandbox.extract(
         document,
         identity=identity(behaviour),
         options=Options(timeout_seconds=seconds),
         on_cancel_register=on_cancel_register,
+        on_progress=on_progress,
     )
+
+
+class Pids:
+    """Collects the process ids that an engine reports as its progress."""
+
+    def __init__(self) -> None:
+        self.found: list[int] = []
+
+    def __call__(self, stage: str, done: int | None, total: int | None) -> None:
+        self.found += map(int, stage.split())
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
@@ -87,11 +100,6 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def noted_pids(document: Path) -> list[int]:
-    path = document.with_suffix(".pids")
-    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
 
 
 class Canceller:
@@ -349,29 +357,61 @@ def test_a_task_that_waits_for_a_child_can_be_cancelled(tmp_path: Path, document
     sandbox.close()
 
 
+# -- what a child may reach
+
+
+@linux
+def test_a_child_reads_its_document_and_none_of_the_workers_files(tmp_path: Path, document: Path) -> None:
+    # Given the worker's secrets, readable by its user
+    secret = tmp_path / ".env"
+    secret.write_text("SECRET_KEY=do-not-leak")
+    document.write_text(str(secret))
+    sandbox = make_sandbox(tmp_path / "temp", size=1)
+    try:
+        if sandbox.protections()["files"] != "granted":
+            pytest.skip("this kernel has no Landlock")
+        # When an engine that was taken over looks for them, and writes where it may not
+        # Then the kernel refuses
+        assert run(sandbox, document, "read-elsewhere").text == "refused: PermissionError"
+        assert run(sandbox, document, "write-elsewhere").text == "refused: PermissionError, refused: PermissionError"
+        # Also the environment of the worker
+        document.write_text(f"/proc/{os.getpid()}/environ")
+        assert run(sandbox, document, "read-elsewhere").text == "refused: PermissionError"
+    finally:
+        sandbox.close()
+    assert secret.read_text() == "SECRET_KEY=do-not-leak"
+
+
+@linux
+def test_the_socket_that_libreoffice_leaves_in_tmp_is_removed(tmp_path: Path) -> None:
+    """The name was taken from a real run of LibreOffice, which leaves out leading zeros."""
+    expected = f"/tmp/OSL_PIPE_{os.getuid()}_SingleOfficeIPC_1fefa2b45c11c3e38e83b0f670469a58"
+    assert str(office_sockets(Path("/tmp/x4/w"))[0]) == expected
+
+
 # -- what is left behind
 
 
 @linux
 def test_grandchildren_die_with_a_timed_out_child(sandbox: Sandbox, document: Path) -> None:
     # Given an engine that started a process in its group and one that left it
+    pids = Pids()
     with pytest.raises(ExtractionTimeout):
-        run(sandbox, document, "sleepers", seconds=1.5)
+        run(sandbox, document, "sleepers", seconds=1.5, on_progress=pids)
     # Then both are gone
-    pids = noted_pids(document)
-    assert len(pids) == 2
-    assert eventually(lambda: not any(map(is_running, pids)))
+    assert len(pids.found) == 2
+    assert eventually(lambda: not any(map(is_running, pids.found)))
 
 
 @linux
 def test_processes_left_by_a_successful_engine_are_swept(sandbox: Sandbox, document: Path) -> None:
     # When an engine succeeds and leaves processes running
     before = run(sandbox, document, "pid").text
-    assert run(sandbox, document, "leave-sleepers").text == "started"
+    pids = Pids()
+    assert run(sandbox, document, "leave-sleepers", on_progress=pids).text == "started"
     # Then they are gone, and the child itself was spared
-    pids = noted_pids(document)
-    assert len(pids) == 2
-    assert eventually(lambda: not any(map(is_running, pids)))
+    assert len(pids.found) == 2
+    assert eventually(lambda: not any(map(is_running, pids.found)))
     assert run(sandbox, document, "pid").text == before
 
 
@@ -459,7 +499,7 @@ def test_children_and_their_tools_die_with_a_killed_worker(tmp_path: Path, docum
         "from documents.extraction.base import Identity\n"
         f"box = Sandbox(size=1, registry='rogue_engines', python_path=(Path({str(HERE)!r}),),"
         f" temp_root=Path({str(tmp_path / 'temp')!r}))\n"
-        f"note = lambda stage, done, total: print(box._busy.copy().pop().pid, flush=True)\n"
+        f"note = lambda stage, done, total: print(stage, box._busy.copy().pop().pid, flush=True)\n"
         f"box.extract(Path({str(document)!r}), on_progress=note,"
         f" identity=Identity(content_type='', extension={behaviour!r}))\n"
     )
@@ -468,11 +508,8 @@ def test_children_and_their_tools_die_with_a_killed_worker(tmp_path: Path, docum
         env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
     )  # fmt: skip
     assert worker.stdout is not None
-    if behaviour == "sleep":
-        pids = [int(worker.stdout.readline())]
-    else:
-        assert eventually(lambda: len(noted_pids(document)) == 2, 10)
-        pids = noted_pids(document)
+    pids = [int(word) for word in worker.stdout.readline().split() if word.isdigit()]
+    assert len(pids) == (1 if behaviour == "sleep" else 3)
     assert all(map(is_running, pids))
     # When it is killed outright
     worker.kill()
