@@ -7,6 +7,7 @@ task that the next run finishes, never an object that nobody knows.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from documents import idempotency
 from documents.conf import RetentionPolicy
 from documents.models import IngestionTask, WebhookAttempt
 from documents.storage import ResultStore
@@ -86,6 +88,8 @@ def clean(
     """
     report = Report()
     looked_at = 0
+    if not dry_run:
+        idempotency.forget(now=now)
     for forgotten in ledger.forget(older_than_days=policy.audit_days, within=_forget, dry_run=dry_run, now=now):
         report.audit_rows += len(forgotten)
         if stopped():
@@ -113,8 +117,22 @@ def _remove_results(ids: Sequence[UUID], *, results: ResultStore) -> None:
 
 
 def _slim_down(ids: Sequence[UUID]) -> None:
-    """Keep that a webhook was sent and how it was answered, but not the answer."""
-    WebhookAttempt.objects.filter(task_id__in=ids).exclude(response_excerpt="").update(response_excerpt="")
+    """Keep who asked for which document, and that a webhook was sent, to which host, with which status.
+
+    What the client added for itself, the rest of the URL (a path or query may be a secret) and the answer go: nobody
+    needs them for the year of an audit. By querysets, because the model refuses changes; this is a removal.
+    """
+    IngestionTask.objects.filter(pk__in=ids).update(metadata={}, callback_url="")
+    attempts = WebhookAttempt.objects.filter(task_id__in=ids)
+    attempts.exclude(response_excerpt="").update(response_excerpt="")
+    for url in attempts.order_by().values_list("url", flat=True).distinct():
+        attempts.filter(url=url).update(url=_origin(url))
+
+
+def _origin(url: str) -> str:
+    """`https://example.org:8443` of a URL."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
 
 
 def _forget(ids: Sequence[UUID]) -> None:

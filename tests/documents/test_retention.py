@@ -58,9 +58,9 @@ def test_an_expired_task_loses_its_result_arguments_and_events_and_keeps_a_slim_
     results: DirectoryResultStore,
 ) -> None:
     # Given a task that completed 25 hours ago, and its webhook's log
-    task_id = ended("completed", hours_ago=25, results=results)
+    task_id = ended("completed", hours_ago=25, results=results, callback_url="https://x.test:8443/hook?token=t")
     WebhookAttempt.objects.create(
-        task_id=task_id, job_id=uuid7(), event="task.completed", attempt=1, url="http://x.test/",
+        task_id=task_id, job_id=uuid7(), event="task.completed", attempt=1, url="https://x.test:8443/hook?token=t",
         status_code=200, response_excerpt="ok",
     )  # fmt: skip
     # When the clean-up runs
@@ -70,11 +70,13 @@ def test_an_expired_task_loses_its_result_arguments_and_events_and_keeps_a_slim_
     assert not JobEvent.objects.filter(job_id=task_id).exists()
     with pytest.raises(ResultNotFound):
         results.open(f"{task_id}/1")
-    assert WebhookAttempt.objects.get().response_excerpt == ""
+    task, attempt = IngestionTask.objects.get(pk=task_id), WebhookAttempt.objects.get()
+    assert (task.metadata, task.callback_url, attempt.response_excerpt) == ({}, "", "")
     # And what an auditor asks for is there
     job = Job.objects.get(pk=task_id)
     assert (job.state, job.attempt, job.finished_at is not None) == ("completed", 1, True)
-    assert IngestionTask.objects.get(pk=task_id).document_id == "doc-1"
+    assert (task.document_id, task.user_id, task.file_name, task.r2_key) == ("doc-1", "user-1", "a.txt", "a.txt")
+    assert (attempt.url, attempt.status_code) == ("https://x.test:8443", 200)
     assert report.as_dict() == {
         "tasks": {"completed": 1, "cancelled": 0, "failed": 0, "dead_letter": 0},
         "results": 1, "other_jobs": 0, "events": 3, "audit_rows": 0,
