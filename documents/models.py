@@ -114,6 +114,23 @@ class IngestionTask(models.Model):
         super().save(*args, **kwargs)
 
 
+class IdempotencyKey(models.Model):
+    """A submission that a client named, so that repeating it makes no second task. Kept for a day."""
+
+    tenant = models.CharField(max_length=64)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the submission, in hex.")
+    task_id = models.UUIDField()
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="idempotency_key")]
+
+    def __str__(self) -> str:
+        return f"{self.tenant} {self.key}"
+
+
 class WebhookAttempt(models.Model):
     """One try to deliver an event to a callback URL. Append-only."""
 

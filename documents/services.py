@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from documents import selectors, tenants
+from documents import idempotency, selectors, tenants
 from documents.selectors import INGEST_ACTOR, TaskNotFound
 from queueadmin import operations, sql
 from queueadmin.broker import get_ledger_broker
@@ -45,23 +45,43 @@ class SubmitRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A stored task. From here on it cannot be lost."""
+    """A stored task. From here on it cannot be lost. `is_replay`: it was stored by an earlier, equal submission."""
 
     task_id: UUID
+    is_replay: bool = False
 
 
-def submit(request: SubmitRequest) -> Accepted:
+def submit(request: SubmitRequest, *, intent: idempotency.Intent | None = None) -> Accepted:
     """Store a task and its job in one transaction; the job is published when that commits.
 
-    Raises InvalidKey, KeyNotAllowed, QueueFull. Then nothing is stored. Redis may be down: the dispatcher
-    publishes the job later.
+    With an `intent` that was carried out before, the answer is the task of that time. Raises InvalidKey,
+    KeyNotAllowed, QueueFull, IdempotencyConflict, SubmissionInFlight. Then nothing is stored. Redis may be down: the
+    dispatcher publishes the job later.
     """
     key = tenants.require_owned(request.tenant, request.r2_key)
+    if intent is not None:
+        return _submit_once(request, key, intent)
     get_ledger_broker().room.require(settings.QUEUE_NAME)
     with transaction.atomic():
-        task_id = _send(request, key)
-        _insert(_record(request, key, task_id))
+        task_id = _store(request, key)
     return Accepted(task_id=task_id)
+
+
+def _submit_once(request: SubmitRequest, key: str, intent: idempotency.Intent) -> Accepted:
+    with transaction.atomic():
+        known = idempotency.recall(intent)
+        if known is not None:
+            return Accepted(task_id=known, is_replay=True)
+        get_ledger_broker().room.require(settings.QUEUE_NAME)
+        task_id = _store(request, key)
+        idempotency.remember(intent, task_id)
+    return Accepted(task_id=task_id)
+
+
+def _store(request: SubmitRequest, key: str) -> UUID:
+    task_id = _send(request, key)
+    _insert(_record(request, key, task_id))
+    return task_id
 
 
 def _send(request: SubmitRequest, key: str) -> UUID:

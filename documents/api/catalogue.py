@@ -89,6 +89,12 @@ CATALOGUE = (
         "`state` says where the task stands. Failed, dead_letter and cancelled tasks can be retried.",
     ),
     _type(
+        409,
+        "submission_in_flight",
+        "A submission with this Idempotency-Key is under way",
+        "Repeat the request in a moment, with the same key: it then answers with the task.",
+    ),
+    _type(
         410,
         "result_expired",
         "The result has been removed",
@@ -102,6 +108,12 @@ CATALOGUE = (
         "unsupported_media_type",
         "The request body has the wrong type",
         "Send JSON with the header `Content-Type: application/json`.",
+    ),
+    _type(
+        422,
+        "idempotency_conflict",
+        "The Idempotency-Key belongs to another submission",
+        "Use a new key for every new submission; repeat a submission with exactly the body it had.",
     ),
     _type(429, "rate_limited", "Too many requests", "Wait for as many seconds as `Retry-After` says."),
     _type(

@@ -17,6 +17,7 @@ from rest_framework.settings import api_settings
 from documents.api.catalogue import BY_CODE, ProblemType
 from documents.api_keys import InvalidApiKey
 from documents.exceptions import DocumentError, InvalidKey, ResultNotFound, StorageError
+from documents.idempotency import InvalidIdempotencyKey, SubmissionInFlight
 from documents.selectors import NotFinished, ResultUnavailable
 from queueadmin.exceptions import InvalidTransition, QueueFull
 
@@ -26,6 +27,7 @@ CONTENT_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="document ingestion"'
 _UNAVAILABLE_SECONDS = 5
 _NOT_FINISHED_SECONDS = 2
+_IN_FLIGHT_SECONDS = 1
 
 
 class Problem(Exception):
@@ -113,6 +115,10 @@ def _of_domain(error: DocumentError) -> Problem | None:
             return unauthenticated(error.message)
         case InvalidKey():
             return Problem("invalid_request", "The key cannot be used.", errors={"r2_key": [error.message]})
+        case InvalidIdempotencyKey():
+            return Problem("invalid_request", "A header cannot be used.", errors={"Idempotency-Key": [error.message]})
+        case SubmissionInFlight():
+            return Problem(error.code, error.message, headers={"Retry-After": str(_IN_FLIGHT_SECONDS)})
         case NotFinished():
             wait = {"Retry-After": str(_NOT_FINISHED_SECONDS)}
             return Problem(error.code, error.message, headers=wait, state=error.state)

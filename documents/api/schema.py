@@ -16,6 +16,24 @@ LOCATION = OpenApiParameter(
     "Location", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[202], description="Path of the task's status."
 )
 
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description=(
+        "Names the submission, for 24 hours: sent again with the same body it answers with the same task. "
+        "1 to 255 printable ASCII characters, unique within the tenant; a UUID is a good choice."
+    ),
+)
+
+IDEMPOTENCY_REPLAYED = OpenApiParameter(
+    "Idempotency-Replayed",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    response=[202],
+    description="`true` when an earlier submission with this key had made the task.",
+)
+
 PROCESS_EXAMPLE = OpenApiExample(
     "A document in the bucket",
     request_only=True,

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from documents import conf, selectors, services
+from documents import conf, idempotency, selectors, services
 from documents.api import bodies, schema
 from documents.api.auth import ApiKeyAuthentication, HasScope, caller_of
 from documents.api.body import StrictJSONParser
@@ -73,16 +73,17 @@ class Process(ApiView):
         operation_id="process_document",
         summary="Submit a document",
         request=Submission,
-        responses={202: AcceptedTask, **schema.problems(400, 401, 403, 405, 413, 415, 500, 503)},
-        parameters=[schema.LOCATION],
+        responses={202: AcceptedTask, **schema.problems(400, 401, 403, 405, 409, 413, 415, 422, 500, 503)},
+        parameters=[schema.LOCATION, schema.IDEMPOTENCY_KEY, schema.IDEMPOTENCY_REPLAYED],
         examples=[schema.PROCESS_EXAMPLE],
     )
     def post(self, request: Request) -> Response:
         """Store a task for a document that lies in the document store; it is durable once this answers 202."""
         given: dict[str, Any] = _submission.run_validation(request.data)
+        tenant, header = caller_of(request).tenant, request.META.get("HTTP_IDEMPOTENCY_KEY")
         task = services.submit(
             services.SubmitRequest(
-                tenant=caller_of(request).tenant,
+                tenant=tenant,
                 document_id=given["document_id"],
                 user_id=given["user_id"],
                 file_name=given["file_name"],
@@ -92,9 +93,13 @@ class Process(ApiView):
                 callback_url=given.get("callback_url") or "",
                 priority=given.get("priority") or 0,
                 metadata=given.get("metadata") or {},
-            )
+            ),
+            intent=None if header is None else idempotency.intent(tenant, header, given),
         )
-        return _accepted(task.task_id)
+        answer = _accepted(task.task_id)
+        if task.is_replay:
+            answer.headers["Idempotency-Replayed"] = "true"
+        return answer
 
 
 @extend_schema(parameters=[OpenApiParameter("task_id", OpenApiTypes.UUID, OpenApiParameter.PATH)])
