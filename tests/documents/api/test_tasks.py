@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from documents import conf
@@ -245,6 +247,18 @@ def test_stats_count_the_tenants_tasks_and_operators_see_all(make_api: Callable[
     assert set(mine) == set(expected) | {"oldest_pending_seconds", "queues"}
     assert all_of_them["total_completed"] == 2
     assert all_of_them["queues"]["document_ingestion"]["completed"] == 2
+
+
+def test_stats_count_every_task_once(api: Api) -> None:
+    # Given
+    for state in (State.COMPLETED, State.PENDING):
+        task_in(state)
+    # When
+    with CaptureQueriesContext(connection) as queries:
+        stats = api.get(STATS).json()
+    # Then one query counts jobs by state
+    assert len([query for query in queries if "count(*)" in query["sql"]]) == 1
+    assert (stats["pending_tasks"], stats["queues"]["document_ingestion"]["completed"]) == (1, 1)
 
 
 def test_totals_survive_the_clean_up_and_count_a_retried_failure_in_both(api: Api) -> None:
