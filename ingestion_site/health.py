@@ -37,15 +37,28 @@ def ready(request: HttpRequest) -> JsonResponse:
     return JsonResponse(body, status=200 if is_ready else 503)
 
 
+_migrated: set[str] = set()
+"""Databases that this process has seen with every migration. Nobody takes migrations back under a running service,
+and reading them all costs 8 ms of processor time, which anybody could ask for again and again without a key."""
+
+
 def _database_state() -> str:
     connection = connections[DEFAULT_DB_ALIAS]
+    name = str(connection.settings_dict["NAME"])
     try:
+        if name in _migrated:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            return "ok"
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except Error as error:
         logger.warning("database not ready", extra={"error": type(error).__name__})
         return "unreachable"
-    return "migrations missing" if missing else "ok"
+    if missing:
+        return "migrations missing"
+    _migrated.add(name)
+    return "ok"
 
 
 def _broker_state() -> str:
