@@ -11,24 +11,22 @@ happen around a job happens in the overrides below, never in a hook.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection, transaction
+from django.db import close_old_connections, connection, transaction
 from dramatiq import Actor
-from dramatiq.broker import Broker, Consumer, MessageProxy
+from dramatiq.broker import Broker, Consumer
 from dramatiq.message import Message
-from dramatiq.middleware import Middleware, SkipMessage
+from dramatiq.middleware import Middleware
 
 from queueadmin import lifecycle, lookup
 from queueadmin.conf import QueueSettings, queue_settings
+from queueadmin.consumer import DRAMATIQ_QUEUE, LedgerConsumer
 from queueadmin.context import enter_job
-from queueadmin.decisions import Decision, without_decision
-from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, JobError, PermanentJobError, QueueAdminError
-from queueadmin.hand import Held
+from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, QueueAdminError
 from queueadmin.ids import job_id_of
 from queueadmin.jobs import NewJob, Ready, Submitted
 from queueadmin.ready import Publisher, ReadySets, connect
@@ -41,18 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DRAMATIQ_QUEUE = "jobs"
-"""The one queue that Dramatiq knows."""
-
 _SEND_OPTIONS = frozenset({"priority", "unique_key", "partition_key", "max_attempts", "follow_up", "parent_id"})
 _ACTOR_OPTIONS = frozenset({"every_seconds"})
-_NORMAL_FIRST_EVERY = 8
-_PAUSE_SECONDS = 0.5
-_CREDIT_SECONDS = 0.25
-_SOLITUDE_SECONDS = 0.02
 _UNIQUE_KEY_TRIES = 3
-_FOREIGN_SECONDS = 1.0
-"""How long ids of unknown actors are kept before they go back: long enough to do something else meanwhile."""
 
 
 class LedgerRedisBroker(Broker):
@@ -188,7 +177,7 @@ class LedgerRedisBroker(Broker):
         if self.runtime is None:
             raise ConfigurationError("The broker consumes only inside a worker: start one with rundramatiq.")
         wait = self.settings.poll_timeout_seconds
-        return LedgerConsumer(self, self.runtime, self._ready_sets(wait + 3.0))
+        return LedgerConsumer(self.runtime, self._ready_sets(wait + 3.0))
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         if signal == "worker_boot":
@@ -250,170 +239,6 @@ class LedgerRedisBroker(Broker):
 
     def flush_all(self) -> None:
         self.flush("")
-
-
-class JobSkipped(PermanentJobError):
-    """A middleware skipped the job."""
-
-    code = "skipped"
-
-
-class JobMessage(MessageProxy):
-    """A claimed job as Dramatiq's worker threads see it, and what became of it."""
-
-    def __init__(self, held: Held, runtime: WorkerRuntime) -> None:
-        job = held.job
-        throws = runtime.broker.get_actor(job.actor).options.get("throws", ())
-        message: Message[Any] = Message(
-            queue_name=DRAMATIQ_QUEUE,
-            actor_name=job.actor,
-            args=tuple(job.payload.get("args", ())),
-            kwargs=dict(job.payload.get("kwargs", {})),
-            # Dramatiq warns about results when no Results middleware is loaded and `pipe_target` is None;
-            # it logs errors of the types in `throws` without a traceback, which the event keeps.
-            options={"pipe_target": False, "throws": (JobError, *throws)},
-            message_id=str(job.id),
-        )
-        super().__init__(message)
-        self.job, self.context = job, held.context
-        self.decision: Decision | None = None
-        self.result: Any = None
-        self._runtime = runtime
-
-    def begin(self) -> None:
-        """Bind the thread to the job. Raises SkipMessage when the job was given back before it started."""
-        if not self._runtime.hand.start(self.job.token):
-            raise SkipMessage("The job was released before a thread was free.")
-        enter_job(self.context)
-
-    def final_decision(self) -> Decision:
-        return self.decision or without_decision(self._exception, self.result)
-
-    def skipped(self) -> None:
-        """Another middleware skipped the job. Held by nobody any more, it would otherwise pass for a success."""
-        if self._exception is None:
-            self.stuff_exception(JobSkipped())
-
-
-class LedgerConsumer(Consumer):
-    """Pops ids, claims them, and hands the rows to the worker threads. Its `__next__` never raises."""
-
-    def __init__(self, broker: LedgerRedisBroker, runtime: WorkerRuntime, sets: ReadySets) -> None:
-        self._broker = broker
-        self._runtime = runtime
-        self._sets = sets
-        self._waiting: list[Held] = []
-        self._suspect: Held | None = None
-        self._foreign: list[Ready] = []
-        self._foreign_until = 0.0
-        self._turn = 0
-
-    def __next__(self) -> JobMessage | None:
-        self._runtime.fetch_looped = time.monotonic()
-        try:
-            if not self._waiting:
-                self._waiting = self._fetch()
-            return JobMessage(self._waiting.pop(), self._runtime) if self._waiting else None
-        except BrokerUnavailable as error:
-            self._back_off("the broker does not answer", error)
-        except (DatabaseError, InterfaceError) as error:
-            self._runtime.reconnect()
-            self._back_off("claims wait for the database", error)
-        except Exception as error:
-            logger.exception("fetching failed")
-            self._back_off("the consumer goes on", error)
-        return None
-
-    def _fetch(self) -> list[Held]:
-        """The next jobs to hand out, oldest last; empty when there is nothing to do right now."""
-        if self._runtime.stopping.is_set():
-            time.sleep(_PAUSE_SECONDS)
-            return []
-        if self._suspect is not None:
-            return self._probation(self._suspect)
-        if self._runtime.claimer.has_unclear:
-            return self._sort_out(self._runtime.claimer.clear_up(self._broker.actors))
-        self._put_back()
-        ids = self._pop()
-        if not ids:
-            return []
-        taken = self._runtime.claimer.claim(ids, self._broker.actors)
-        if len(taken) < len(ids):
-            self._set_aside(set(ids) - {held.job.id for held in taken})
-        return self._sort_out(taken)
-
-    def _set_aside(self, ids: set[UUID]) -> None:
-        """Some ids were not claimed: those whose actor lives in another deployment only are offered to others soon."""
-        foreign = lookup.foreign(list(ids), list(self._broker.actors))
-        if foreign:
-            logger.info("popped jobs of actors that this worker lacks", extra={"count": len(foreign)})
-            self._foreign += foreign
-            self._foreign_until = time.monotonic() + _FOREIGN_SECONDS
-
-    def _put_back(self) -> None:
-        """If it fails, or this process dies first, the sweep does it."""
-        if self._foreign and time.monotonic() >= self._foreign_until:
-            foreign, self._foreign = self._foreign, []
-            self._sets.add(foreign)
-
-    def _pop(self) -> list[UUID]:
-        credits = self._runtime.hand.wait_for_credit(_CREDIT_SECONDS)
-        queues = self._runtime.open_queues()
-        if not credits:
-            return []
-        if not queues:
-            time.sleep(_PAUSE_SECONDS)
-            return []
-        self._turn += 1
-        return self._sets.pop(
-            queues,
-            count=credits,
-            timeout=_FOREIGN_SECONDS if self._foreign else self._broker.settings.poll_timeout_seconds,
-            normal_first=self._turn % _NORMAL_FIRST_EVERY == 0,
-        )
-
-    def _sort_out(self, taken: list[Held]) -> list[Held]:
-        """Keep at most one job that has crashed a worker aside; it will run alone."""
-        suspects = [held for held in taken if held.on_probation]
-        for held in suspects[1:]:
-            self._runtime.release(held, reason="another job is on probation here")
-        if suspects:
-            self._suspect = suspects[0]
-        return [held for held in reversed(taken) if not held.on_probation]
-
-    def _probation(self, suspect: Held) -> list[Held]:
-        """Hand the suspect out once nothing else runs here, and fetch nothing until it is done.
-
-        A crash then convicts the right job, and takes no innocent one along.
-        """
-        hand = self._runtime.hand
-        if hand.find(suspect.job.token) is None:
-            self._suspect = None
-        elif suspect.handed_out:
-            hand.wait_until_empty(_PAUSE_SECONDS)
-        elif len(hand) == 1:
-            suspect.handed_out = True
-            return [suspect]
-        else:
-            time.sleep(_SOLITUDE_SECONDS)
-        return []
-
-    def _back_off(self, event: str, error: Exception) -> None:
-        logger.warning(event, extra={"error": str(error)})
-        self._runtime.sweep_wanted.set()
-        self._runtime.stopping.wait(_PAUSE_SECONDS)
-
-    def ack(self, message: MessageProxy) -> None:
-        """Hand the outcome to the writer; neither waits for the commit nor raises."""
-        self._runtime.settle(cast(JobMessage, message))
-
-    nack = ack
-
-    def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Nothing to do: the drain released what had not started."""
-
-    def close(self) -> None:
-        self._sets.close()
 
 
 def get_ledger_broker() -> LedgerRedisBroker:

@@ -27,12 +27,6 @@ class Held:
     context: JobContext
     claimed: float
     started: float | None = None
-    handed_out: bool = False
-
-    @property
-    def on_probation(self) -> bool:
-        """It took a worker down before: it waits here until it can run alone."""
-        return self.job.crashes > 0
 
 
 class Hand:
@@ -119,17 +113,10 @@ class Hand:
             return self._held.get(token)
 
     def take_unstarted(self, *, older_than: float) -> list[Held]:
-        """Take out the jobs that have waited `older_than` seconds without a thread.
-
-        With 0 all of them; otherwise not the one on probation, which waits for its turn alone.
-        """
+        """Take out the jobs that have waited `older_than` seconds without a thread."""
         with self._changed:
             limit = self._clock() - older_than
-            waiting = [
-                held
-                for held in self._held.values()
-                if held.started is None and held.claimed <= limit and not (older_than and held.on_probation)
-            ]
+            waiting = [held for held in self._held.values() if held.started is None and held.claimed <= limit]
             for held in waiting:
                 del self._held[held.job.token]
             if waiting and older_than > 0:

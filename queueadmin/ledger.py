@@ -46,7 +46,7 @@ class Claimer:
         """Whether a claim failed midway: until it is cleared up, nothing more may be popped."""
         return bool(self._unclear)
 
-    def claim(self, ids: Iterable[UUID], actors: Iterable[str]) -> list[Held]:
+    def claim(self, ids: Iterable[UUID], actors: Iterable[str], *, suspects: bool = False) -> list[Held]:
         """Claim `ids`; those that are not pending, not known here or paused are dropped: the sweep knows them.
 
         Raises DatabaseError or InterfaceError when the database fails; the claims are then unclear
@@ -55,7 +55,7 @@ class Claimer:
         claims = [Claim(id=job_id, token=new_token()) for job_id in dict.fromkeys(ids)]
         self._hand.announce(claims)
         self._unclear = claims
-        jobs = lifecycle.claim(claims, actors=actors, worker_id=self._worker_id)
+        jobs = lifecycle.claim(claims, actors=actors, worker_id=self._worker_id, suspects=suspects)
         self._unclear = []
         return self._hand.take(claims, jobs)
 

@@ -112,17 +112,25 @@ _CLAIMED = (
 
 
 def claim(
-    claims: Sequence[Claim], *, actors: Iterable[str], worker_id: int, now: datetime | None = None
+    claims: Sequence[Claim],
+    *,
+    actors: Iterable[str],
+    worker_id: int,
+    suspects: bool = False,
+    now: datetime | None = None,
 ) -> list[ClaimedJob]:
     """pending -> processing, for those of `claims` that are pending, known here, and in no paused queue.
+
+    Jobs that took a worker down before are claimed only with `suspects`: they run alone.
 
     A job whose row somebody has locked is left out, too: one forgotten transaction must not stop a worker.
     """
     d = sql.dialect()
+    clean = "" if suspects else "AND j.crashes = 0 "
     write = Write(
         columns={"id": "uuid", "token": "uuid"},
         guard=(
-            f"j.state = 'pending' AND {d.member('j.actor', 'actors')} AND NOT EXISTS "
+            f"j.state = 'pending' AND {d.member('j.actor', 'actors')} {clean}AND NOT EXISTS "
             f"(SELECT 1 FROM {sql.CONTROL} q WHERE q.queue = j.queue AND q.paused_at IS NOT NULL)"
         ),
         assignments=(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from queueadmin import sql
@@ -96,15 +97,27 @@ def _ready(row: Row) -> Ready:
     return Ready(id=sql.as_uuid(row["id"]), queue=row["queue"], priority=row["priority"], order_key=row["order_key"])
 
 
-def foreign(ids: Sequence[UUID], actors: Sequence[str]) -> list[Ready]:
-    """Those of `ids` that are pending, but for an actor that is none of `actors`."""
+@dataclass(frozen=True, kw_only=True)
+class Unclaimed:
+    """Pending jobs that a worker popped and did not claim: of unknown actors, and those that crashed a worker."""
+
+    foreign: tuple[Ready, ...]
+    suspects: tuple[Ready, ...]
+
+
+def unclaimed(ids: Sequence[UUID], actors: Sequence[str]) -> Unclaimed:
+    """Why those of `ids` that are still pending were not claimed by a worker that knows `actors`."""
     d = sql.dialect()
     rows = sql.query(
-        f"SELECT id, queue, priority, order_key FROM {JOB} j JOIN {d.rows({'wanted': 'uuid'})} w ON w.wanted = j.id "
-        f"WHERE j.state = 'pending' AND NOT {d.member('j.actor', 'actors')}",
-        {"rows": sql.encode([{"wanted": job_id} for job_id in ids]), "actors": json.dumps(list(actors))},
+        f"SELECT id, queue, actor, priority, order_key, crashes FROM {JOB} j JOIN {d.rows({'wanted': 'uuid'})} w "
+        "ON w.wanted = j.id WHERE j.state = 'pending' ORDER BY j.order_key",
+        {"rows": sql.encode([{"wanted": job_id} for job_id in ids])},
     )
-    return [_ready(row) for row in rows]
+    known = frozenset(actors)
+    return Unclaimed(
+        foreign=tuple(_ready(row) for row in rows if row["actor"] not in known),
+        suspects=tuple(_ready(row) for row in rows if row["actor"] in known and row["crashes"]),
+    )
 
 
 def something_due() -> bool:

@@ -18,7 +18,7 @@ from queueadmin.decisions import Backoff, Bury, Fail, decide, stop_when_exhauste
 if TYPE_CHECKING:
     from dramatiq.broker import Broker, MessageProxy
 
-    from queueadmin.broker import JobMessage
+    from queueadmin.consumer import JobMessage
 
 
 class RetryMiddleware(Middleware):

@@ -29,7 +29,8 @@ from queueadmin.sanitize import Unrecordable, clean_json
 from queueadmin.sql import Row
 
 if TYPE_CHECKING:
-    from queueadmin.broker import JobMessage, LedgerRedisBroker
+    from queueadmin.broker import LedgerRedisBroker
+    from queueadmin.consumer import JobMessage
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class WorkerRuntime:
             self._give_back(held, reason=reason)
 
     def release_late(self) -> None:
-        """Give back what has waited too long for a thread, a job on probation excepted."""
+        """Give back what has waited too long for a thread."""
         for held in self.hand.take_unstarted(older_than=self.settings.unstarted_seconds):
             self._give_back(held, reason="no thread became free")
 

@@ -28,7 +28,7 @@ def submitted(**fields: Any) -> uuid.UUID:
 
 
 def claimed(job_id: uuid.UUID, *, worker_id: int = WORKER) -> ClaimedJob:
-    (job,) = lifecycle.claim([Claim(id=job_id, token=new_token())], actors=["act"], worker_id=worker_id)
+    (job,) = lifecycle.claim([Claim(id=job_id, token=new_token())], actors=["act"], worker_id=worker_id, suspects=True)
     return job
 
 

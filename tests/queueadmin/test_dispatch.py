@@ -232,8 +232,10 @@ def test_a_worker_gives_back_a_claim_that_it_never_heard_of(
     assert uuid.UUID(str(job.id))
 
 
-def test_a_suspect_runs_alone(broker: LedgerRedisBroker, run_worker: Callable[..., object]) -> None:
-    # Given a job that crashed a worker before, among others
+def test_suspects_run_alone_one_after_the_other_and_without_wasted_claims(
+    broker: LedgerRedisBroker, run_worker: Callable[..., object]
+) -> None:
+    # Given three jobs that crashed a worker before, among others
     import threading
 
     running: set[str] = set()
@@ -249,13 +251,15 @@ def test_a_suspect_runs_alone(broker: LedgerRedisBroker, run_worker: Callable[..
             running.discard(name)
 
     actor = dramatiq.actor(work, actor_name="work", queue_name="q", broker=broker)
-    suspect = actor.send("suspect")
-    Job.objects.filter(pk=suspect.message_id).update(crashes=1)
+    suspects = [actor.send(f"suspect{number}").message_id for number in range(3)]
+    Job.objects.filter(pk__in=suspects).update(crashes=1)
     for number in range(12):
         actor.send(f"n{number}")
     # When four threads work
     run_worker(threads=4)
-    wait_until(lambda: Job.objects.filter(state=State.COMPLETED).count() == 13, seconds=15, what="all jobs")
-    # Then nothing ran beside the suspect
-    assert [group for group in together if "suspect" in group] == [frozenset({"suspect"})]
+    wait_until(lambda: Job.objects.filter(state=State.COMPLETED).count() == 15, seconds=20, what="all jobs")
+    # Then nothing ran beside a suspect, and nobody was claimed twice
+    alone = [group for group in together if any(name.startswith("suspect") for name in group)]
+    assert sorted(alone, key=str) == [frozenset({f"suspect{number}"}) for number in range(3)]
     assert any(len(group) > 1 for group in together)
+    assert set(Job.objects.values_list("attempt", flat=True)) == {1}

@@ -279,3 +279,12 @@ def test_cancelling_a_waiting_job_counts_no_time() -> None:
     job_id, _ = job_in(State.RETRYING)
     lifecycle.cancel([job_id], by="me")
     assert [(row.wait_ms, row.run_ms) for row in JobMinute.objects.filter(source_id=0)] == [(0, 0)]
+
+
+def test_a_job_that_crashed_a_worker_is_claimed_only_by_whoever_runs_it_alone() -> None:
+    job_id, _ = job_in(State.PROCESSING)
+    lifecycle.rescue([WORKER], worker_id=OTHER_WORKER, max_crashes=3)
+    lifecycle.promote(limit=10, order_key=order_key_now(), now=LATER)
+    wish = [Claim(id=job_id, token=new_token())]
+    assert lifecycle.claim(wish, actors=["act"], worker_id=WORKER) == []
+    assert len(lifecycle.claim(wish, actors=["act"], worker_id=WORKER, suspects=True)) == 1

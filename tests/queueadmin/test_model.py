@@ -117,7 +117,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def claim(self, job: uuid.UUID, worker: int, reply: str) -> object:
         wish = Claim(id=job, token=new_token())
-        got = lifecycle.claim([wish], actors=["act"], worker_id=worker, now=self.now)
+        got = lifecycle.claim([wish], actors=["act"], worker_id=worker, suspects=True, now=self.now)
         expected = self.model[job]
         if expected.state != State.PENDING:
             assert got == []

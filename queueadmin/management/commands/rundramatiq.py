@@ -13,15 +13,14 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-import dramatiq
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError, connection
 from django_dramatiq.management.commands import rundramatiq
 
-from queueadmin.broker import LedgerRedisBroker
+from queueadmin.broker import LedgerRedisBroker, get_ledger_broker
 from queueadmin.conf import queue_settings
-from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable
+from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from queueadmin.sql import JOB
 from queueadmin.worker import JOINING
 
@@ -66,7 +65,10 @@ class Command(rundramatiq.Command):
         for name in ("processes", "threads", "worker_shutdown_timeout"):
             if options[name] < 1:
                 raise CommandError(f"--{name.replace('_', '-')} must be at least 1.")
-        broker = our_broker()
+        try:
+            broker = get_ledger_broker()
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
         self.discover_tasks_modules()
         if options["queues"]:
             os.environ[QUEUES_VARIABLE] = ",".join(known_queues(broker, options["queues"]))
@@ -98,17 +100,6 @@ class Command(rundramatiq.Command):
         broker.close()
         if problem:
             raise CommandError(problem)
-
-
-def our_broker() -> LedgerRedisBroker:
-    """The broker in use, which must be the ledger's. Raises CommandError."""
-    broker = dramatiq.get_broker()
-    if not isinstance(broker, LedgerRedisBroker):
-        raise CommandError(
-            f"The Dramatiq broker is {type(broker).__name__}; set DRAMATIQ_BROKER['BROKER'] to "
-            "'queueadmin.broker.LedgerRedisBroker', or the jobs would bypass the ledger."
-        )
-    return broker
 
 
 def known_queues(broker: LedgerRedisBroker, wanted: Iterable[str]) -> list[str]:

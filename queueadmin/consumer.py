@@ -1,0 +1,206 @@
+"""The consumer: from popped ids to claimed jobs in the hands of Dramatiq's worker threads."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError
+from dramatiq.broker import Consumer, MessageProxy
+from dramatiq.message import Message
+from dramatiq.middleware import SkipMessage
+
+from queueadmin import lookup
+from queueadmin.context import enter_job
+from queueadmin.decisions import Decision, without_decision
+from queueadmin.exceptions import BrokerUnavailable, JobError, PermanentJobError
+from queueadmin.hand import Held
+from queueadmin.jobs import Ready
+from queueadmin.ready import ReadySets
+
+if TYPE_CHECKING:
+    from queueadmin.worker import WorkerRuntime
+
+logger = logging.getLogger(__name__)
+
+DRAMATIQ_QUEUE = "jobs"
+"""The one queue that Dramatiq knows."""
+
+_NORMAL_FIRST_EVERY = 8
+_PAUSE_SECONDS = 0.5
+_CREDIT_SECONDS = 0.25
+_ASIDE_SECONDS = 1.0
+"""How long ids that this worker cannot run now are kept before others are offered them."""
+
+
+class JobSkipped(PermanentJobError):
+    """A middleware skipped the job."""
+
+    code = "skipped"
+
+
+class JobMessage(MessageProxy):
+    """A claimed job as Dramatiq's worker threads see it, and what became of it."""
+
+    def __init__(self, held: Held, runtime: WorkerRuntime) -> None:
+        job = held.job
+        throws = runtime.broker.get_actor(job.actor).options.get("throws", ())
+        message: Message[Any] = Message(
+            queue_name=DRAMATIQ_QUEUE,
+            actor_name=job.actor,
+            args=tuple(job.payload.get("args", ())),
+            kwargs=dict(job.payload.get("kwargs", {})),
+            # Dramatiq warns about results when no Results middleware is loaded and `pipe_target` is None;
+            # it logs errors of the types in `throws` without a traceback, which the event keeps.
+            options={"pipe_target": False, "throws": (JobError, *throws)},
+            message_id=str(job.id),
+        )
+        super().__init__(message)
+        self.job, self.context = job, held.context
+        self.decision: Decision | None = None
+        self.result: Any = None
+        self._runtime = runtime
+
+    def begin(self) -> None:
+        """Bind the thread to the job. Raises SkipMessage when the job was given back before it started."""
+        if not self._runtime.hand.start(self.job.token):
+            raise SkipMessage("The job was released before a thread was free.")
+        enter_job(self.context)
+
+    def final_decision(self) -> Decision:
+        return self.decision or without_decision(self._exception, self.result)
+
+    def skipped(self) -> None:
+        """Another middleware skipped the job. Held by nobody any more, it would otherwise pass for a success."""
+        if self._exception is None:
+            self.stuff_exception(JobSkipped())
+
+
+class LedgerConsumer(Consumer):
+    """Pops ids, claims them, and hands the rows to the worker threads. Its `__next__` never raises.
+
+    A job that took a worker down before (a suspect) runs on probation: alone in its process, so that another crash
+    convicts the right job and takes no innocent one along. It is claimed only when nothing else runs here.
+    """
+
+    def __init__(self, runtime: WorkerRuntime, sets: ReadySets) -> None:
+        self._runtime = runtime
+        self._broker = runtime.broker
+        self._sets = sets
+        self._waiting: list[Held] = []
+        self._suspect: Ready | None = None
+        self._on_probation: Held | None = None
+        self._aside: list[Ready] = []
+        self._aside_until = 0.0
+        self._turn = 0
+
+    def __next__(self) -> JobMessage | None:
+        self._runtime.fetch_looped = time.monotonic()
+        try:
+            if not self._waiting:
+                self._waiting = self._fetch()
+            return JobMessage(self._waiting.pop(), self._runtime) if self._waiting else None
+        except BrokerUnavailable as error:
+            self._back_off("the broker does not answer", error)
+        except (DatabaseError, InterfaceError) as error:
+            self._runtime.reconnect()
+            self._back_off("claims wait for the database", error)
+        except Exception as error:
+            logger.exception("fetching failed")
+            self._back_off("the consumer goes on", error)
+        return None
+
+    def _fetch(self) -> list[Held]:
+        """The next jobs to hand out, oldest last; empty when there is nothing to do right now."""
+        if self._runtime.stopping.is_set():
+            self._leave()
+            return []
+        if self._runtime.claimer.has_unclear:
+            return self._hand_out(self._runtime.claimer.clear_up(self._broker.actors))
+        if self._on_probation is not None or self._suspect is not None:
+            return self._probation()
+        self._put_back()
+        ids = self._pop()
+        if not ids:
+            return []
+        taken = self._runtime.claimer.claim(ids, self._broker.actors)
+        if len(taken) < len(ids):
+            self._set_aside(set(ids) - {held.job.id for held in taken})
+        return self._hand_out(taken)
+
+    def _hand_out(self, taken: list[Held]) -> list[Held]:
+        """Oldest last, as they are popped. A suspect comes alone, and is remembered until it is done."""
+        if len(taken) == 1 and taken[0].job.crashes:
+            self._on_probation = taken[0]
+        return taken[::-1]
+
+    def _probation(self) -> list[Held]:
+        """Wait until nothing runs here, claim the suspect, and fetch nothing more until it is done."""
+        if not self._runtime.hand.wait_until_empty(_PAUSE_SECONDS):
+            return []
+        suspect, self._suspect, self._on_probation = self._suspect, None, None
+        if suspect is None:
+            return []
+        return self._hand_out(self._runtime.claimer.claim([suspect.id], self._broker.actors, suspects=True))
+
+    def _pop(self) -> list[UUID]:
+        credits = self._runtime.hand.wait_for_credit(_CREDIT_SECONDS)
+        queues = self._runtime.open_queues()
+        if not credits:
+            return []
+        if not queues:
+            time.sleep(_PAUSE_SECONDS)
+            return []
+        self._turn += 1
+        return self._sets.pop(
+            queues,
+            count=credits,
+            timeout=_ASIDE_SECONDS if self._aside else self._broker.settings.poll_timeout_seconds,
+            normal_first=self._turn % _NORMAL_FIRST_EVERY == 0,
+        )
+
+    def _set_aside(self, ids: set[UUID]) -> None:
+        """Some ids were not claimed. One suspect is this process's next job; what it cannot run goes to others soon."""
+        left = lookup.unclaimed(list(ids), list(self._broker.actors))
+        if left.foreign:
+            logger.info("popped jobs of actors that this worker lacks", extra={"count": len(left.foreign)})
+        suspects = list(left.suspects)
+        if suspects and self._suspect is None:
+            self._suspect = suspects.pop(0)
+        self._aside += [*left.foreign, *suspects]
+        self._aside_until = time.monotonic() + _ASIDE_SECONDS
+
+    def _put_back(self) -> None:
+        """If it fails, or this process dies first, the sweep does it."""
+        if self._aside and time.monotonic() >= self._aside_until:
+            aside, self._aside = self._aside, []
+            self._sets.add(aside)
+
+    def _leave(self) -> None:
+        """The worker stops: what was popped and not claimed is for others, at once."""
+        if self._suspect is not None:
+            self._aside.append(self._suspect)
+            self._suspect = None
+        self._aside_until = 0.0
+        self._put_back()
+        time.sleep(_PAUSE_SECONDS)
+
+    def _back_off(self, event: str, error: Exception) -> None:
+        logger.warning(event, extra={"error": str(error)})
+        self._runtime.sweep_wanted.set()
+        self._runtime.stopping.wait(_PAUSE_SECONDS)
+
+    def ack(self, message: MessageProxy) -> None:
+        """Hand the outcome to the writer; neither waits for the commit nor raises."""
+        self._runtime.settle(cast(JobMessage, message))
+
+    nack = ack
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Nothing to do: the drain released what had not started."""
+
+    def close(self) -> None:
+        self._sets.close()
