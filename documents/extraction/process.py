@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -106,6 +107,7 @@ class ChildProcess:
         )
 
     def _spawn(self, limits: Limits, registry: str, python_path: tuple[Path, ...], isolate: bool) -> None:
+        self._inherited_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         request_read, self._requests = os.pipe()
         self._replies, reply_write = os.pipe()
         config = {
@@ -246,7 +248,8 @@ class ChildProcess:
         code = os.waitstatus_to_exitcode(status)
         self._process.returncode = code
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"{-code}"
-        peak = usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
+        # The kernel lets a process inherit the peak of the one that forked it: up to there it says nothing.
+        peak = _bytes(usage.ru_maxrss) if usage.ru_maxrss > self._inherited_peak else 0
         return Exit(code=code if code >= 0 else None, signal=name if code < 0 else "", peak_bytes=peak)
 
     def wait_dead(self, seconds: float) -> None:
@@ -307,6 +310,10 @@ class ChildProcess:
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ExtractorCrashed("The extraction process wrote an unreadable result.") from error
+
+
+def _bytes(ru_maxrss: int) -> int:
+    return ru_maxrss if sys.platform == "darwin" else ru_maxrss * 1024
 
 
 def tried_from(rows: Any) -> tuple[Tried, ...]:

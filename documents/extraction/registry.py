@@ -15,6 +15,7 @@ from documents.extraction.engines.html import HtmlEngine
 from documents.extraction.engines.image import ImageEngine
 from documents.extraction.engines.libreoffice import LibreOfficeEngine
 from documents.extraction.engines.mail import MailEngine
+from documents.extraction.engines.msg import MsgEngine
 from documents.extraction.engines.office_xml import OfficeXmlEngine
 from documents.extraction.engines.pdf_ocr import PdfOcr
 from documents.extraction.engines.pdfium import PdfiumEngine
@@ -27,7 +28,7 @@ from documents.extraction.engines.xml import XmlEngine
 _text, _html, _xml, _mail, _epub = TextEngine(), HtmlEngine(), XmlEngine(), MailEngine(), EpubEngine()
 _pdfium, _xberg, _textract, _calamine = PdfiumEngine(), XbergEngine(), TextractEngine(), CalamineEngine()
 _doc, _ppt, _catdoc, _office_xml = DocEngine(), PptEngine(), CatdocEngine(), OfficeXmlEngine()
-_image, _libreoffice = ImageEngine(), LibreOfficeEngine(_pdfium)
+_image, _libreoffice, _msg = ImageEngine(), LibreOfficeEngine(_pdfium), MsgEngine(_xberg)
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
     "pdf": (_pdfium, _xberg, _textract),
@@ -38,11 +39,11 @@ ENGINES: dict[str, tuple[Engine, ...]] = {
     "odt": (_xberg, _textract, _office_xml),
     "ods": (_calamine, _textract, _xberg),
     "odp": (_textract, _office_xml, _libreoffice),
-    "doc": (_catdoc, _doc, _xberg, _libreoffice, _textract),
+    "doc": (_catdoc, _doc, _xberg, _libreoffice),
     "wpd": (_libreoffice, _catdoc),
     "xls": (_calamine, _textract, _xberg, _libreoffice),
     "ppt": (_ppt, _xberg, _libreoffice),
-    "msg": (_xberg, _textract),
+    "msg": (_msg, _textract),
     "rtf": (_xberg, _textract, _libreoffice),
     "epub": (_epub, _xberg),
     "html": (_html, _xberg),

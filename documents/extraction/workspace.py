@@ -20,8 +20,8 @@ TEXT_FILE, MARKDOWN_FILE, RESULT_FILE = "text.txt", "text.md", "result.json"
 EXIT_OUT_OF_MEMORY = 86
 """Exit code of a child that could not even report that it had no memory."""
 
-OFFICE_PROFILES = ("profile", "profile-warm", ".config/libreoffice/4")
-"""LibreOffice's profiles, in a child's work directory: ours, and the one that textract leaves to its default."""
+OFFICE_PROFILES = ("profile", "profile-warm")
+"""LibreOffice's profiles, in a child's work directory."""
 
 _PREFIX = "extraction-"
 _LEFTOVER_AGE_SECONDS = 60.0
