@@ -224,7 +224,14 @@ class LedgerRedisBroker(Broker):
         except BrokerUnavailable as error:
             # Not a reason to die: the consumer waits for the broker.
             logger.warning("the worker starts without its broker", extra={"error": str(error)})
-        self.runtime = WorkerRuntime(self, threads=worker.worker_threads)
+        self.runtime = WorkerRuntime(
+            self.settings,
+            sets=self.ready_sets,
+            publisher=self.publisher,
+            actors=self.actors,
+            queues=self.job_queues(),
+            threads=worker.worker_threads,
+        )
         self.runtime.start()
 
     def close(self) -> None:

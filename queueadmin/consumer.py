@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError
@@ -20,9 +20,7 @@ from queueadmin.exceptions import BrokerUnavailable, JobError, PermanentJobError
 from queueadmin.hand import Held
 from queueadmin.jobs import Ready
 from queueadmin.ready import ReadySets
-
-if TYPE_CHECKING:
-    from queueadmin.worker import WorkerRuntime
+from queueadmin.worker import WorkerRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class JobMessage(MessageProxy):
 
     def __init__(self, held: Held, runtime: WorkerRuntime) -> None:
         job = held.job
-        throws = runtime.broker.get_actor(job.actor).options.get("throws", ())
+        throws = runtime.actors[job.actor].options.get("throws", ())
         message: Message[Any] = Message(
             queue_name=DRAMATIQ_QUEUE,
             actor_name=job.actor,
@@ -82,13 +80,12 @@ class JobMessage(MessageProxy):
 class LedgerConsumer(Consumer):
     """Pops ids, claims them, and hands the rows to the worker threads. Its `__next__` never raises.
 
-    A job that took a worker down before (a suspect) runs on probation: alone in its process, so that another crash
-    convicts the right job and takes no innocent one along. It is claimed only when nothing else runs here.
+    A job that one more crash would convict (a suspect) runs on probation: alone in its process, so that the crash
+    convicts the right one and takes no innocent along. It is claimed only when nothing else runs here.
     """
 
     def __init__(self, runtime: WorkerRuntime, sets: ReadySets) -> None:
         self._runtime = runtime
-        self._broker = runtime.broker
         self._sets = sets
         self._waiting: list[Held] = []
         self._suspect: Ready | None = None
@@ -119,21 +116,21 @@ class LedgerConsumer(Consumer):
             self._leave()
             return []
         if self._runtime.claimer.has_unclear:
-            return self._hand_out(self._runtime.claimer.clear_up(self._broker.actors))
+            return self._hand_out(self._runtime.claimer.clear_up(self._runtime.actors))
         if self._on_probation is not None or self._suspect is not None:
             return self._probation()
         self._put_back()
         ids = self._pop()
         if not ids:
             return []
-        taken = self._runtime.claimer.claim(ids, self._broker.actors)
+        taken = self._runtime.claimer.claim(ids, self._runtime.actors)
         if len(taken) < len(ids):
             self._set_aside(set(ids) - {held.job.id for held in taken})
         return self._hand_out(taken)
 
     def _hand_out(self, taken: list[Held]) -> list[Held]:
         """Oldest last, as they are popped. A suspect comes alone, and is remembered until it is done."""
-        if len(taken) == 1 and taken[0].job.crashes:
+        if len(taken) == 1 and taken[0].job.crashes >= self._runtime.settings.suspect_from:
             self._on_probation = taken[0]
         return taken[::-1]
 
@@ -144,7 +141,7 @@ class LedgerConsumer(Consumer):
         suspect, self._suspect, self._on_probation = self._suspect, None, None
         if suspect is None:
             return []
-        return self._hand_out(self._runtime.claimer.claim([suspect.id], self._broker.actors, suspects=True))
+        return self._hand_out(self._runtime.claimer.claim([suspect.id], self._runtime.actors, suspects=True))
 
     def _pop(self) -> list[UUID]:
         credits = self._runtime.hand.wait_for_credit(_CREDIT_SECONDS)
@@ -158,13 +155,14 @@ class LedgerConsumer(Consumer):
         return self._sets.pop(
             queues,
             count=credits,
-            timeout=_ASIDE_SECONDS if self._aside else self._broker.settings.poll_timeout_seconds,
+            timeout=_ASIDE_SECONDS if self._aside else self._runtime.settings.poll_timeout_seconds,
             normal_first=self._turn % _NORMAL_FIRST_EVERY == 0,
         )
 
     def _set_aside(self, ids: set[UUID]) -> None:
         """Some ids were not claimed. One suspect is this process's next job; what it cannot run goes to others soon."""
-        left = lookup.unclaimed(list(ids), list(self._broker.actors))
+        known, suspect_from = list(self._runtime.actors), self._runtime.settings.suspect_from
+        left = lookup.unclaimed(list(ids), known, suspect_from=suspect_from)
         if left.foreign:
             logger.info("popped jobs of actors that this worker lacks", extra={"count": len(left.foreign)})
         suspects = list(left.suspects)
@@ -195,7 +193,8 @@ class LedgerConsumer(Consumer):
 
     def ack(self, message: MessageProxy) -> None:
         """Hand the outcome to the writer; neither waits for the commit nor raises."""
-        self._runtime.settle(cast(JobMessage, message))
+        ended = cast(JobMessage, message)
+        self._runtime.settle(ended.job.token, ended.final_decision)
 
     nack = ack
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -18,14 +18,13 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from queueadmin import lifecycle, lookup, minutes, presence
+from queueadmin.conf import QueueSettings
 from queueadmin.exceptions import BrokerUnavailable
 from queueadmin.jobs import Ready, order_key_now
-from queueadmin.ready import ReadySets
+from queueadmin.ready import Publisher, ReadySets
 
 if TYPE_CHECKING:
     from dramatiq import Actor
-
-    from queueadmin.worker import WorkerRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -130,11 +129,31 @@ class Timetable:
 class Dispatcher(threading.Thread):
     """Leads when it holds the lease; otherwise waits for it."""
 
-    def __init__(self, runtime: WorkerRuntime) -> None:
+    def __init__(
+        self,
+        me: presence.Identity,
+        *,
+        settings: QueueSettings,
+        sets: ReadySets,
+        publisher: Publisher,
+        actors: Mapping[str, Actor[Any, Any]],
+        sweep_wanted: threading.Event,
+        is_healthy: Callable[[], bool],
+        beats_on_time: Callable[[], bool],
+    ) -> None:
+        """`is_healthy` and `beats_on_time` say of this process whether it may lead, and whether it may judge others.
+
+        Whoever meets a fault sets `sweep_wanted`.
+        """
         super().__init__(name="queueadmin-dispatcher", daemon=True)
-        self._runtime = runtime
-        self._settings = runtime.settings
-        self._sets = runtime.broker.ready_sets
+        self._me = me
+        self._settings = settings
+        self._sets = sets
+        self._publisher = publisher
+        self._actors = actors
+        self._sweep_wanted = sweep_wanted
+        self._is_healthy = is_healthy
+        self._beats_on_time = beats_on_time
         self._halt = threading.Event()
         self._timetable = Timetable()
         self._sweeping: Iterator[Swept] | None = None
@@ -152,7 +171,7 @@ class Dispatcher(threading.Thread):
             while not self._halt.wait(self._settings.promote_seconds):
                 self._guarded(self._step)
             if self.leads:
-                self._guarded(lambda: presence.give_up(LEASE_NAME, holder=self._runtime.identity.id))
+                self._guarded(lambda: presence.give_up(LEASE_NAME, holder=self._me.id))
         finally:
             connection.close()
 
@@ -177,7 +196,7 @@ class Dispatcher(threading.Thread):
 
     def _step(self) -> None:
         if self._timetable.due("lease", _RENEW_SECONDS):
-            self.leads = presence.acquire(LEASE_NAME, holder=self._runtime.identity.id, seconds=_LEASE_SECONDS)
+            self.leads = self._take_lead()
         if not self.leads:
             self._sweeping = None
             self._pass_on_wish()
@@ -193,18 +212,18 @@ class Dispatcher(threading.Thread):
 
     def _pass_on_wish(self) -> None:
         """A fault was met here, but another process sweeps: tell it through Redis."""
-        if self._runtime.sweep_wanted.is_set():
+        if self._sweep_wanted.is_set():
             self._sets.ask_for_sweep()
-            self._runtime.sweep_wanted.clear()
+            self._sweep_wanted.clear()
 
     def _want_sweep(self) -> None:
         self._sweeping = None
-        self._runtime.sweep_wanted.set()
+        self._sweep_wanted.set()
 
     def _take_lead(self) -> bool:
         """Take or keep the lead, unless this process is stuck: it could judge nobody, and nobody could judge it."""
-        me = self._runtime.identity.id
-        if self._runtime.is_healthy():
+        me = self._me.id
+        if self._is_healthy():
             return presence.acquire(LEASE_NAME, holder=me, seconds=_LEASE_SECONDS)
         if self.leads:
             presence.give_up(LEASE_NAME, holder=me)
@@ -213,32 +232,32 @@ class Dispatcher(threading.Thread):
     def _promote(self) -> None:
         while lookup.something_due():
             promoted = lifecycle.promote(limit=_PROMOTE_BATCH, order_key=order_key_now())
-            if not self._runtime.broker.publisher.publish(promoted):
-                self._runtime.sweep_wanted.set()
+            if not self._publisher.publish(promoted):
+                self._sweep_wanted.set()
             if len(promoted) < _PROMOTE_BATCH:
                 return
 
     def _rescue(self) -> None:
         lost = lost_workers(
             silent_seconds=self._settings.silent_seconds,
-            judge_is_sound=self._runtime.beats_on_time(),
-            me=self._runtime.identity,
+            judge_is_sound=self._beats_on_time(),
+            me=self._me,
         )
         if not lost:
             return
         rescued = 0
         while moved := lifecycle.rescue(
             lost,
-            worker_id=self._runtime.identity.id,
+            worker_id=self._me.id,
             max_crashes=self._settings.max_crashes,
             limit=_RESCUE_BATCH,
         ):
             rescued += moved
         logger.warning("jobs of lost workers were rescued", extra={"workers": lost, "jobs": rescued})
-        self._runtime.sweep_wanted.set()
+        self._sweep_wanted.set()
 
     def _sweep_when_due(self) -> None:
-        wanted = self._runtime.sweep_wanted
+        wanted = self._sweep_wanted
         if self._timetable.due("epoch", _EPOCH_SECONDS) and self._sets.epoch_is_new():
             wanted.set()
         if self._sweeping is None:
@@ -270,8 +289,7 @@ class Dispatcher(threading.Thread):
 
     def _start_periodic(self) -> None:
         """Send each periodic actor whose lease ran out: the lease lasts as long as the period."""
-        broker = self._runtime.broker
-        for actor in list(broker.actors.values()):
+        for actor in list(self._actors.values()):
             every = actor.options.get("every_seconds")
             if every:
                 self._send_when_due(actor, every)

@@ -12,25 +12,24 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connection
+from dramatiq import Actor
 
 from queueadmin import decisions, lifecycle, lookup, presence
+from queueadmin.conf import QueueSettings
 from queueadmin.context import Progress
 from queueadmin.dispatch import Dispatcher
 from queueadmin.hand import Hand, Held
 from queueadmin.ids import new_worker_id
 from queueadmin.jobs import ClaimedJob, Outcome
 from queueadmin.ledger import Claimer, Writer
+from queueadmin.ready import Publisher, ReadySets
 from queueadmin.sanitize import Unrecordable, clean_json
 from queueadmin.sql import Row
-
-if TYPE_CHECKING:
-    from queueadmin.broker import LedgerRedisBroker
-    from queueadmin.consumer import JobMessage
 
 logger = logging.getLogger(__name__)
 
@@ -49,30 +48,48 @@ JOINING = 0.7
 class WorkerRuntime:
     """Everything this worker process holds. Made at worker boot, stopped at shutdown."""
 
-    def __init__(self, broker: LedgerRedisBroker, *, threads: int) -> None:
-        self.settings = broker.settings
-        self.broker = broker
-        self.identity = presence.identify(new_worker_id(), name=self.settings.worker_name)
+    def __init__(
+        self,
+        settings: QueueSettings,
+        *,
+        sets: ReadySets,
+        publisher: Publisher,
+        actors: Mapping[str, Actor[Any, Any]],
+        queues: Sequence[str],
+        threads: int,
+    ) -> None:
+        self.settings = settings
+        self.actors = actors
+        self.queues = queues
+        self.identity = presence.identify(new_worker_id(), name=settings.worker_name)
         self.hand = Hand(threads=threads)
-        self.claimer = Claimer(self.hand, worker_id=self.identity.id)
+        self.claimer = Claimer(self.hand, worker_id=self.identity.id, suspect_from=self.settings.suspect_from)
         self.stopping = threading.Event()
         self.sweep_wanted = threading.Event()
         self.writer = Writer(
             worker_id=self.identity.id,
-            publisher=broker.publisher,
-            max_unwritten=self.settings.max_unwritten,
+            publisher=publisher,
+            max_unwritten=settings.max_unwritten,
             on_doubt=self.sweep_wanted.set,
         )
         self.fetch_looped = time.monotonic()
         self.paused: frozenset[str] = frozenset()
-        self.queues = broker.job_queues()
         self._beat = BeatThread(self)
-        self._dispatcher = Dispatcher(self)
+        self._dispatcher = Dispatcher(
+            self.identity,
+            settings=settings,
+            sets=sets,
+            publisher=publisher,
+            actors=actors,
+            sweep_wanted=self.sweep_wanted,
+            is_healthy=self.is_healthy,
+            beats_on_time=self.beats_on_time,
+        )
 
     # -- life --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        presence.register(self.identity, queues=self.queues, actors=self.broker.actors, threads=self.hand.threads)
+        presence.register(self.identity, queues=self.queues, actors=self.actors, threads=self.hand.threads)
         self.paused = lookup.paused_queues()
         connection.close()
         _spare_the_collector()
@@ -131,13 +148,13 @@ class WorkerRuntime:
     def open_queues(self) -> list[str]:
         return [queue for queue in self.queues if queue not in self.paused]
 
-    def settle(self, message: JobMessage) -> None:
+    def settle(self, token: UUID, decide: Callable[[], decisions.Decision]) -> None:
         """The attempt ended: hand its outcome to the writer, unless the job was given back meanwhile."""
-        held = self.hand.find(message.job.token)
+        held = self.hand.find(token)
         if held is None:
             return
-        self.writer.put(_safe_outcome(message, held))
-        self.hand.settle(message.job.token)
+        self.writer.put(_safe_outcome(decide, held))
+        self.hand.settle(token)
 
     def release(self, held: Held, *, reason: str) -> None:
         """Give a job back that has not started."""
@@ -176,10 +193,10 @@ def _spare_the_collector() -> None:
     gc.freeze()
 
 
-def _safe_outcome(message: JobMessage, held: Held) -> Outcome:
+def _safe_outcome(decide: Callable[[], decisions.Decision], held: Held) -> Outcome:
     """The attempt's outcome, whatever the actor left behind: a job without one would be held for ever."""
     try:
-        return outcome_of(message.final_decision(), held)
+        return outcome_of(decide(), held)
     except Exception as error:
         logger.exception("an attempt's outcome could not be made out", extra={"job": str(held.job.id)})
         return lifecycle.fail(

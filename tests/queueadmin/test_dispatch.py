@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from queueadmin import lifecycle, minutes, presence
 from queueadmin.broker import LedgerRedisBroker
-from queueadmin.dispatch import Timetable, lost_workers, sweep, sweep_pages
+from queueadmin.dispatch import Dispatcher, Timetable, lost_workers, sweep, sweep_pages
 from queueadmin.jobs import order_key_now
 from queueadmin.models import Job, JobEvent, JobMinute, WorkerProcess
 from queueadmin.states import State
@@ -236,8 +237,6 @@ def test_suspects_run_alone_one_after_the_other_and_without_wasted_claims(
     broker: LedgerRedisBroker, run_worker: Callable[..., object]
 ) -> None:
     # Given three jobs that crashed a worker before, among others
-    import threading
-
     running: set[str] = set()
     together: list[frozenset[str]] = []
     lock = threading.Lock()
@@ -252,7 +251,7 @@ def test_suspects_run_alone_one_after_the_other_and_without_wasted_claims(
 
     actor = dramatiq.actor(work, actor_name="work", queue_name="q", broker=broker)
     suspects = [actor.send(f"suspect{number}").message_id for number in range(3)]
-    Job.objects.filter(pk__in=suspects).update(crashes=1)
+    Job.objects.filter(pk__in=suspects).update(crashes=2)
     for number in range(12):
         actor.send(f"n{number}")
     # When four threads work
@@ -263,3 +262,23 @@ def test_suspects_run_alone_one_after_the_other_and_without_wasted_claims(
     assert sorted(alone, key=str) == [frozenset({f"suspect{number}"}) for number in range(3)]
     assert any(len(group) > 1 for group in together)
     assert set(Job.objects.values_list("attempt", flat=True)) == {1}
+
+
+def test_a_process_that_is_stuck_gives_up_the_lead(broker: LedgerRedisBroker) -> None:
+    # Given a dispatcher that leads
+    healthy = threading.Event()
+    healthy.set()
+    dispatcher = Dispatcher(
+        ME, settings=broker.settings, sets=broker.ready_sets, publisher=broker.publisher, actors={},
+        sweep_wanted=threading.Event(), is_healthy=healthy.is_set, beats_on_time=lambda: False,
+    )  # fmt: skip
+    dispatcher.start()
+    try:
+        wait_until(lambda: dispatcher.leads, seconds=5, what="the lead")
+        # When its process gets stuck
+        healthy.clear()
+        # Then another one may lead before the lease would have ended by itself
+        wait_until(lambda: presence.acquire("dispatcher", holder=99, seconds=60), seconds=5, what="the next leader")
+        wait_until(lambda: not dispatcher.leads, seconds=5, what="the stuck one to step back")
+    finally:
+        dispatcher.stop()

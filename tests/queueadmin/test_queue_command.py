@@ -2,7 +2,9 @@
 
 import io
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 import uuid
@@ -15,7 +17,7 @@ from django.core.management import CommandError, call_command
 
 from queueadmin import lifecycle, presence
 from queueadmin.broker import LedgerRedisBroker
-from queueadmin.models import OperationLog, QueueControl, WorkerProcess
+from queueadmin.models import Job, OperationLog, QueueControl, WorkerProcess
 from queueadmin.states import State
 from tests.queueadmin.factories import WORKER, claimed, job_in, state_of, submitted
 from tests.servers import PROJECT_DIR
@@ -80,6 +82,67 @@ def test_status_shows_the_job_and_its_timeline() -> None:
     text = queue("status", str(job_id))
     assert "dead_letter" in text
     assert "bury" in text
+
+
+def test_list_and_status_show_what_a_job_was_sent_with_and_no_secret() -> None:
+    # Given a job whose arguments name a document, and secrets in three disguises
+    arguments = {
+        "r2_key": "in/report.pdf", "api_token": "hunter2", "login": {"password": "hunter2"},
+        "source": "https://me:hunter2@example.org/x", "nothing": None,
+    }  # fmt: skip
+    job_id = submitted(payload={"args": [7], "kwargs": arguments, "options": {}})
+    # When
+    shown = [
+        queue("list"),
+        queue("status", str(job_id)),
+        *map(str, (queue_json("list"), queue_json("status", str(job_id)))),
+    ]
+    # Then
+    for text in shown:
+        assert "0=7" in text
+        assert "r2_key=in/report.pdf" in text
+        assert "hunter2" not in text
+    assert "https://[hidden]@example.org/x" in shown[1]
+    # And a long one is cut, not wrapped
+    submitted(payload={"args": ["x" * 5_000], "kwargs": {}, "options": {}})
+    assert max(map(len, queue("list").splitlines())) <= 240
+    assert sum("│" in line for line in queue("list").splitlines()) == 2
+
+
+def test_a_job_that_retention_emptied_has_no_arguments() -> None:
+    job_id, _ = job_in(State.COMPLETED)
+    Job.objects.filter(pk=job_id).update(payload={})
+    assert queue_json("status", str(job_id))["arguments"] == ""
+    assert str(job_id) in queue("list")
+
+
+def test_status_shows_the_jobs_that_follow_up() -> None:
+    # Given a job that ended, and the failed job that followed it
+    follow_up = {"actor": "act", "queue": "q", "priority": 0, "max_attempts": 3}
+    parent, _ = job_in(State.COMPLETED, payload={"args": [], "kwargs": {}, "options": {"follow_up": follow_up}})
+    (child,) = Job.objects.filter(parent_id=parent).values_list("pk", flat=True)
+    lifecycle.finish([lifecycle.fail(claimed(child), code="refused", message="Not there.")], worker_id=WORKER)
+    # When / Then
+    (shown,) = queue_json("status", str(parent))["follow_ups"]
+    assert (shown["id"], shown["actor"], shown["state"]) == (str(child), "act", "failed")
+    text = queue("status", str(parent))
+    assert str(child) in text
+    assert "refused: Not there." in text
+
+
+def test_a_pause_without_a_reason_ends_without_a_colon() -> None:
+    submitted()
+    queue("pause", "q")
+    assert re.search(r"paused by \S+ +│", queue("stats"))
+    queue("pause", "q", "--reason", "lunch")
+
+
+def test_no_log_lines_stand_between_the_answers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    job_id, _ = job_in(State.FAILED)
+    queue("retry", str(job_id))
+    assert [record for record in caplog.records if record.name.startswith("queueadmin")] == []
+    assert logging.getLogger("queueadmin").level == logging.NOTSET
 
 
 def test_escape_sequences_in_an_error_message_do_not_reach_the_terminal() -> None:
