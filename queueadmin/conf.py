@@ -77,6 +77,15 @@ class QueueSettings:
         )
         self._require("NAMESPACE", self.namespace.isidentifier(), "a plain word of letters, digits and underscores")
 
+    @property
+    def suspect_from(self) -> int:
+        """Crashes from which a job runs alone: the next one would make it a dead letter.
+
+        Not after its first crash: a dead worker takes along every job that it held, up to hundreds, and running
+        all of these alone, one by one, took a minute.
+        """
+        return max(1, self.max_crashes - 1)
+
     @staticmethod
     def _require(name: str, holds: bool, allowed: str) -> None:
         if not holds:

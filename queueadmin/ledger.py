@@ -20,7 +20,7 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 from queueadmin import lifecycle
 from queueadmin.hand import Hand, Held
 from queueadmin.ids import new_token
-from queueadmin.jobs import Claim, Outcome
+from queueadmin.jobs import Claim, ClaimedJob, Outcome
 from queueadmin.ready import Publisher
 from queueadmin.states import State
 
@@ -36,9 +36,10 @@ _ASIDE_SECONDS = 0.5
 class Claimer:
     """Turns popped ids into held jobs. Keeps ids that the database would not claim yet."""
 
-    def __init__(self, hand: Hand, *, worker_id: int) -> None:
+    def __init__(self, hand: Hand, *, worker_id: int, suspect_from: int = 1) -> None:
         self._hand = hand
         self._worker_id = worker_id
+        self._suspect_from = suspect_from
         self._unclear: list[Claim] = []
 
     @property
@@ -55,7 +56,7 @@ class Claimer:
         claims = [Claim(id=job_id, token=new_token()) for job_id in dict.fromkeys(ids)]
         self._hand.announce(claims)
         self._unclear = claims
-        jobs = lifecycle.claim(claims, actors=actors, worker_id=self._worker_id, suspects=suspects)
+        jobs = self._claim(claims, actors, suspects=suspects)
         self._unclear = []
         return self._hand.take(claims, jobs)
 
@@ -65,9 +66,14 @@ class Claimer:
         found = lifecycle.recover_claims(claims)
         known = {job.token for job in found}
         rest = [claim for claim in claims if claim.token not in known]
-        jobs = found + (lifecycle.claim(rest, actors=actors, worker_id=self._worker_id) if rest else [])
+        jobs = found + (self._claim(rest, actors) if rest else [])
         self._unclear = []
         return self._hand.take(claims, jobs)
+
+    def _claim(self, claims: list[Claim], actors: Iterable[str], *, suspects: bool = False) -> list[ClaimedJob]:
+        return lifecycle.claim(
+            claims, actors=actors, worker_id=self._worker_id, suspects=suspects, suspect_from=self._suspect_from
+        )
 
 
 class Writer(threading.Thread):

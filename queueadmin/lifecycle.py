@@ -117,16 +117,17 @@ def claim(
     actors: Iterable[str],
     worker_id: int,
     suspects: bool = False,
+    suspect_from: int = 1,
     now: datetime | None = None,
 ) -> list[ClaimedJob]:
     """pending -> processing, for those of `claims` that are pending, known here, and in no paused queue.
 
-    Jobs that took a worker down before are claimed only with `suspects`: they run alone.
+    Jobs that were there when `suspect_from` workers died are claimed only with `suspects`: they run alone.
 
     A job whose row somebody has locked is left out, too: one forgotten transaction must not stop a worker.
     """
     d = sql.dialect()
-    clean = "" if suspects else "AND j.crashes = 0 "
+    clean = "" if suspects else "AND j.crashes < %(suspect_from)s "
     write = Write(
         columns={"id": "uuid", "token": "uuid"},
         guard=(
@@ -143,7 +144,10 @@ def claim(
     )
     rows = [{"id": item.id.hex, "token": item.token.hex} for item in claims]
     return [
-        _claimed(row) for row in sql.perform(write, rows, worker_id=worker_id, actors=json.dumps(list(actors)), now=now)
+        _claimed(row)
+        for row in sql.perform(
+            write, rows, worker_id=worker_id, actors=json.dumps(list(actors)), suspect_from=suspect_from, now=now
+        )
     ]
 
 
@@ -335,7 +339,7 @@ def rescue(
 ) -> int:
     """processing -> retrying | dead_letter, for jobs of the workers `lost`; returns how many it moved.
 
-    `crashes` grows, `failures` does not: the document is not convicted, it runs on probation next.
+    `crashes` grows, `failures` does not: the document is not convicted, it runs on probation before it could be.
     """
     d = sql.dialect()
     too_often = "j.crashes + 1 >= %(max_crashes)s"

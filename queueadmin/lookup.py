@@ -99,13 +99,13 @@ def _ready(row: Row) -> Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclaimed:
-    """Pending jobs that a worker popped and did not claim: of unknown actors, and those that crashed a worker."""
+    """Pending jobs that a worker popped and did not claim: of unknown actors, and those that must run alone."""
 
     foreign: tuple[Ready, ...]
     suspects: tuple[Ready, ...]
 
 
-def unclaimed(ids: Sequence[UUID], actors: Sequence[str]) -> Unclaimed:
+def unclaimed(ids: Sequence[UUID], actors: Sequence[str], *, suspect_from: int) -> Unclaimed:
     """Why those of `ids` that are still pending were not claimed by a worker that knows `actors`."""
     d = sql.dialect()
     rows = sql.query(
@@ -116,7 +116,7 @@ def unclaimed(ids: Sequence[UUID], actors: Sequence[str]) -> Unclaimed:
     known = frozenset(actors)
     return Unclaimed(
         foreign=tuple(_ready(row) for row in rows if row["actor"] not in known),
-        suspects=tuple(_ready(row) for row in rows if row["actor"] in known and row["crashes"]),
+        suspects=tuple(_ready(row) for row in rows if row["actor"] in known and row["crashes"] >= suspect_from),
     )
 
 
