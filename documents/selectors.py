@@ -9,7 +9,7 @@ from documents.exceptions import DocumentError
 from documents.models import IngestionTask
 from queueadmin import selectors as ledger
 from queueadmin.models import Job, JobProgress
-from queueadmin.states import State
+from queueadmin.states import TERMINAL, State
 
 INGEST_ACTOR = "ingest_document"
 
@@ -77,6 +77,16 @@ def find_task(task_id: UUID, *, tenant: str) -> TaskView:
     if progress is not None and progress.attempt != job.attempt:
         progress = None
     return TaskView(task=task, job=job, progress=progress)
+
+
+def webhook_job(view: TaskView) -> Job | None:
+    """The job that delivers the webhook about how the task last ended; None without one, or while the task goes on.
+
+    One indexed read, and only for a task that has ended and names a callback URL.
+    """
+    if not view.task.callback_url or view.job.state not in TERMINAL:
+        return None
+    return Job.objects.filter(parent_id=view.job.id).defer("payload", "result").order_by("-created_at", "-pk").first()
 
 
 def result_key(task_id: UUID, *, tenant: str) -> str:

@@ -28,7 +28,8 @@ def accepted(task_id: UUID) -> dict[str, Any]:
     return {"task_id": str(task_id), "status": "queued", "status_url": status_url(task_id)}
 
 
-def status(view: TaskView) -> dict[str, Any]:
+def status(view: TaskView, webhook: Job | None = None) -> dict[str, Any]:
+    """`webhook` is the job that delivers it, if there is one."""
     task, job = view.task, view.job
     return {
         "task_id": str(job.id),
@@ -47,6 +48,7 @@ def status(view: TaskView) -> dict[str, Any]:
         "next_attempt_at": job.run_at if job.state in _WAITS else None,
         "error": _error(job),
         "result": _result(job),
+        "webhook": {"state": webhook.state, "error": _error(webhook)} if webhook else None,
     }
 
 

@@ -62,7 +62,7 @@ def respond(problem: Problem, path: str) -> HttpResponse:
         **problem.members,
     }
     # ASCII only, so that half a surrogate pair that came in with the request can go out again.
-    response = HttpResponse(json.dumps(body), status=kind.status, content_type=CONTENT_TYPE)
+    response = HttpResponse(json.dumps(body) + "\n", status=kind.status, content_type=CONTENT_TYPE)
     for name, value in problem.headers.items():
         response.headers[name] = value
     return response

@@ -179,6 +179,13 @@ class ResultSummary(serializers.Serializer[Any]):
     result_url = serializers.CharField()
 
 
+class WebhookStatus(serializers.Serializer[Any]):
+    """How the delivery of the webhook stands."""
+
+    state = StateName()
+    error = TaskError(allow_null=True, help_text="Why the last attempt failed.")
+
+
 class TaskStatus(serializers.Serializer[Any]):
     """Where a task stands."""
 
@@ -198,6 +205,9 @@ class TaskStatus(serializers.Serializer[Any]):
     next_attempt_at = serializers.DateTimeField(allow_null=True)
     error = TaskError(allow_null=True)
     result = ResultSummary(allow_null=True)
+    webhook = WebhookStatus(
+        allow_null=True, help_text="Of the task's last end; null without callback_url and while the task goes on."
+    )
 
 
 class ResultPage(serializers.Serializer[Any]):

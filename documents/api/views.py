@@ -34,6 +34,13 @@ _submission = Submission()
 """Made once: building nine fields for every request would cost more than checking them."""
 
 
+class LineRenderer(JSONRenderer):
+    """JSON with a line break at its end, so that a shell's prompt does not stick to it."""
+
+    def render(self, *args: Any, **kwargs: Any) -> Any:
+        return super().render(*args, **kwargs) + b"\n"
+
+
 class ApiView(APIView):
     """What all endpoints share. `scopes` names the scopes of which a caller needs one."""
 
@@ -41,7 +48,7 @@ class ApiView(APIView):
     authentication_classes = [ApiKeyAuthentication]
     permission_classes = [HasScope]
     parser_classes = [StrictJSONParser]
-    renderer_classes = [JSONRenderer]
+    renderer_classes = [LineRenderer]
     content_negotiation_class = ExactParserOnly
     metadata_class = None
 
@@ -120,7 +127,7 @@ class Status(TaskView):
     def get(self, request: Request, task_id: str) -> Response:
         """Where the task stands, what it is doing, and how it ended."""
         view = selectors.find_task(task_id_of(task_id), tenant=caller_of(request).tenant)
-        return Response(bodies.status(view))
+        return Response(bodies.status(view, selectors.webhook_job(view)))
 
 
 class Result(TaskView):

@@ -33,9 +33,9 @@ def submitted(**fields: Any) -> uuid.UUID:
     return services.submit(request(**fields)).task_id
 
 
-def claimed(task_id: uuid.UUID) -> ClaimedJob:
+def claimed(task_id: uuid.UUID, *, actor: str = "ingest_document") -> ClaimedJob:
     claims = [Claim(id=task_id, token=new_token())]
-    (job,) = lifecycle.claim(claims, actors=["ingest_document"], worker_id=WORKER)
+    (job,) = lifecycle.claim(claims, actors=[actor], worker_id=WORKER)
     return job
 
 

@@ -11,16 +11,17 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from documents import conf
+from queueadmin import lifecycle
 from queueadmin.models import Job, JobMinute, JobProgress, OperationLog
 from queueadmin.states import State
 from tests.documents.api.client import STATS, Api, assert_problem, of_task
-from tests.documents.api.tasks import claimed, state_of, submitted, task_in
+from tests.documents.api.tasks import WORKER, claimed, state_of, submitted, task_in
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 STATUS_KEYS = {
     "task_id", "status", "document_id", "user_id", "file_name", "priority", "attempt", "max_attempts", "stage",
-    "progress", "created_at", "started_at", "finished_at", "next_attempt_at", "error", "result",
+    "progress", "created_at", "started_at", "finished_at", "next_attempt_at", "error", "result", "webhook",
 }  # fmt: skip
 
 
@@ -87,6 +88,56 @@ def test_a_completed_task_names_its_result(api: Api) -> None:
         "result_url": of_task(task_id, "result"),
     }  # fmt: skip
     assert body["progress"] == 1.0
+
+
+def test_a_refused_webhook_is_told_with_its_reason(api: Api) -> None:
+    # Given a completed task whose webhook was refused
+    task_id = task_in(State.COMPLETED, callback_url="http://10.0.0.1/hook")
+    assert api.get(of_task(task_id, "status")).json()["webhook"] == {"state": "pending", "error": None}
+    (webhook_id,) = Job.objects.filter(parent_id=task_id).values_list("pk", flat=True)
+    job = claimed(webhook_id, actor="deliver_webhook")
+    refusal = lifecycle.fail(job, code="callback_refused", message="Webhooks go to public addresses only.")
+    lifecycle.finish([refusal], worker_id=WORKER)
+    # When / Then
+    assert api.get(of_task(task_id, "status")).json()["webhook"] == {
+        "state": "failed",
+        "error": {
+            "code": "callback_refused", "message": "Webhooks go to public addresses only.", "retryable": False,
+        },
+    }  # fmt: skip
+
+
+def test_the_webhook_of_an_earlier_run_is_not_that_of_a_task_that_runs_again(api: Api) -> None:
+    # Given a failed task that was retried
+    task_id = task_in(State.FAILED, callback_url="https://example.org/hook")
+    api.post(of_task(task_id, "retry"))
+    # Then nothing is said while it goes on
+    assert api.get(of_task(task_id, "status")).json()["webhook"] is None
+    # When it has ended again
+    lifecycle.finish([lifecycle.fail(claimed(task_id), code="damaged", message="broken")], worker_id=WORKER)
+    earlier, later = Job.objects.filter(parent_id=task_id).order_by("created_at").values_list("pk", flat=True)
+    lifecycle.finish([lifecycle.complete(claimed(earlier, actor="deliver_webhook"), result={})], worker_id=WORKER)
+    # Then the later one is told
+    assert api.get(of_task(task_id, "status")).json()["webhook"]["state"] == "pending"
+    assert later != earlier
+
+
+@pytest.mark.parametrize(("state", "callback_url", "reads"), [
+    (State.COMPLETED, "", 0), (State.PENDING, "https://example.org/hook", 0),
+    (State.COMPLETED, "https://example.org/hook", 1),
+])  # fmt: skip
+def test_the_webhook_costs_a_query_only_where_there_may_be_one(
+    api: Api, state: State, callback_url: str, reads: int
+) -> None:
+    task_id = task_in(state, callback_url=callback_url)
+    with CaptureQueriesContext(connection) as queries:
+        api.get(of_task(task_id, "status"))
+    assert len([query for query in queries if '"parent_id" =' in query["sql"]]) == reads
+
+
+def test_json_ends_with_a_line_break(api: Api) -> None:
+    assert api.get(of_task(task_in(State.PENDING), "status")).content.endswith(b"}\n")
+    assert api.get(of_task(uuid.uuid4(), "status")).content.endswith(b"}\n")
 
 
 def test_progress_of_the_running_attempt_is_shown_and_an_older_attempts_is_not(api: Api) -> None:
@@ -263,7 +314,6 @@ def test_stats_count_every_task_once(api: Api) -> None:
 
 def test_totals_survive_the_clean_up_and_count_a_retried_failure_in_both(api: Api) -> None:
     # Given a task that failed, was retried and completed
-    from queueadmin import lifecycle
     from tests.documents.api.tasks import RESULT, WORKER
 
     task_id = task_in(State.FAILED)
