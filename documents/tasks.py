@@ -10,11 +10,14 @@ from dramatiq.middleware import Middleware
 
 from documents import conf, pipeline, retention
 from documents.callbacks import delivery
+from documents.exceptions import DocumentError
 from documents.workspace import Workspace
 from queueadmin.context import current_job
 
 
-@dramatiq.actor(queue_name=settings.QUEUE_NAME)
+# `throws`: what documents and receivers do wrong is expected. Dramatiq logs one line for it, not a traceback; the
+# error itself is in the job's history.
+@dramatiq.actor(queue_name=settings.QUEUE_NAME, throws=(DocumentError,))
 def ingest_document(*, tenant: str, r2_key: str, file_name: str, content_type: str, file_size: int | None) -> Any:
     """Extract one document; the returned summary becomes the job's result. The job's id is the task's id."""
     document = pipeline.Document(
@@ -28,6 +31,7 @@ def ingest_document(*, tenant: str, r2_key: str, file_name: str, content_type: s
     max_attempts=delivery.MAX_ATTEMPTS,
     min_backoff_seconds=delivery.MIN_BACKOFF_SECONDS,
     max_backoff_seconds=delivery.MAX_BACKOFF_SECONDS,
+    throws=(DocumentError,),
 )
 def deliver_webhook(task_id: str, state: str, run: int) -> Any:
     """Tell the task's `callback_url` how run number `run` of it ended. The ledger sends this with the outcome."""

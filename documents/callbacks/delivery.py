@@ -75,8 +75,17 @@ def deliver(
         return {"skipped": "the task has no callback_url"}
     ending = how_it_ended(UUID(task_id), state=state, run=run)
     body = payload.encode(ending, _subject(task), public_url=policy.public_url)
-    answer = _attempt(task, ending, body, job=job, policy=policy, resolver=resolver, now=now)
-    _judge(answer, now=now)
+    try:
+        answer = _attempt(task, ending, body, job=job, policy=policy, resolver=resolver, now=now)
+        _judge(answer, now=now)
+    except (DocumentError, JobError) as error:
+        # The URL stays out of the log: its path may be a secret of the receiver's.
+        logger.warning(
+            "a webhook was not delivered",
+            extra={"task": task_id, "attempt": job.attempt, "of": job.max_attempts, "code": error.code,
+                   "error": str(error)},
+        )  # fmt: skip
+        raise
     return {"event": ending.event, "webhook_id": ending.message_id, "status_code": answer.status}
 
 
