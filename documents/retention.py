@@ -106,7 +106,7 @@ def clean(
         on_progress(looked_at)
         if stopped():
             break
-    logger.info("expired tasks were cleaned", extra={"dry_run": dry_run, **report.as_dict()})
+    logger.info("expired tasks would be cleaned" if dry_run else "expired tasks were cleaned", extra=report.as_dict())
     return report
 
 

@@ -6,9 +6,10 @@ sequences that a terminal would obey.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -61,9 +62,13 @@ def stats_table(overview: Overview) -> Table:
             display.duration(summary.oldest_pending_seconds),
             *(str(counts[state]) for state in ("processing", "retrying", "scheduled", "failed", "dead_letter")),
             str(summary.workers),
-            cell(f"paused by {summary.paused_by}: {summary.reason}" if summary.is_paused else "running"),
+            cell(_paused(summary.paused_by, summary.reason) if summary.is_paused else "running"),
         )
     return table
+
+
+def _paused(by: str, reason: str) -> str:
+    return f"paused by {by}: {reason}" if reason else f"paused by {by}"
 
 
 def stats_json(overview: Overview, counts: dict[str, int], totals: Totals) -> dict[str, Any]:
@@ -108,11 +113,46 @@ def workers_table(workers: Sequence[Worker]) -> Table:
 # -- jobs ----------------------------------------------------------------------------------------
 
 
-def jobs_table(jobs: Sequence[Job], title: str) -> Table:
-    table = _table(
-        title, "id", "state", "actor", "queue", "tenant", "attempt", "created", "error", numbers=("attempt",)
-    )
-    for job in jobs:
+_SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential|authorization|api_?key", re.IGNORECASE)
+"""Names of arguments whose values are not shown."""
+_LOGIN_IN_URL = re.compile(r"(?<=://)[^/\s@]*@")
+
+
+def arguments(job: Job, *, limit: int = 2_000) -> str:
+    """What the job was sent with, as `name=value` on one line. Without secrets, cut to `limit` characters."""
+    positional = {str(place): value for place, value in enumerate(job.payload.get("args") or ())}
+    given = _without_secrets({**positional, **(job.payload.get("kwargs") or {})})
+    return display.one_line({name: value for name, value in given.items() if value is not None}, limit=limit)
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: "[hidden]" if _SECRET.search(key) else _without_secrets(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    return _LOGIN_IN_URL.sub("[hidden]@", value) if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A job without its payload, and its arguments in short."""
+
+    job: Job
+    arguments: str
+
+
+def listed(job: Job) -> Listed:
+    shown = arguments(job, limit=200)
+    job.payload = {}
+    return Listed(job=job, arguments=shown)
+
+
+def jobs_table(jobs: Sequence[Listed], title: str) -> Table:
+    names = ("id", "state", "actor", "queue", "tenant", "attempt", "created", "error")
+    table = _table(title, *names, numbers=("attempt",))
+    table.add_column("arguments", no_wrap=True, max_width=80, overflow="ellipsis")
+    for one in jobs:
+        job = one.job
         table.add_row(
             str(job.pk),
             state_cell(job.state),
@@ -122,7 +162,16 @@ def jobs_table(jobs: Sequence[Job], title: str) -> Table:
             str(job.attempt),
             f"{job.created_at:%Y-%m-%d %H:%M:%S}",
             cell(job.error_code),
+            cell(one.arguments),
         )
+    return table
+
+
+def follow_ups_table(jobs: Sequence[Job]) -> Table:
+    table = _table("Follow-up jobs", "id", "actor", "state", "attempt", "error", numbers=("attempt",))
+    for job in jobs:
+        error = f"{job.error_code}: {job.error_message}" if job.error_code else ""
+        table.add_row(str(job.pk), cell(job.actor), state_cell(job.state), str(job.attempt), cell(error))
     return table
 
 
@@ -139,9 +188,19 @@ def job_json(job: Job) -> dict[str, Any]:
     }
 
 
+def status_json(job: Job, timeline: Sequence[TimelineEntry], follow_ups: Sequence[Job]) -> dict[str, Any]:
+    return {
+        **job_json(job),
+        "arguments": arguments(job),
+        "result": job.result,
+        "timeline": [asdict(entry) for entry in timeline],
+        "follow_ups": [job_json(follow_up) for follow_up in follow_ups],
+    }
+
+
 def job_table(job: Job) -> Table:
     table = Table(show_header=False, title=f"Job {job.pk}", title_justify="left")
-    for name, value in job_json(job).items():
+    for name, value in {**job_json(job), "arguments": arguments(job)}.items():
         if name != "id" and value not in (None, ""):
             table.add_row(name.replace("_", " "), state_cell(value) if name == "state" else cell(value))
     if job.result is not None:

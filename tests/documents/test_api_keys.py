@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from documents import api_keys, tenants
 from documents.api_keys import ApiKeyExpired, ApiKeyRevoked, InvalidApiKey, InvalidScopes, NoSuchApiKey
@@ -88,6 +89,8 @@ def test_create_prints_the_key_once_and_alone_so_that_a_shell_can_take_it() -> N
     assert api_keys.recognise(out.strip()).scopes == {"submit", "read"}
     assert out.strip() not in err
     assert "not shown again" in err
+    assert str(connection.settings_dict["NAME"]) in err
+
     assert out.strip() not in manage("list")[0]
 
 

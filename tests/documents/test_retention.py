@@ -142,6 +142,16 @@ def test_webhooks_and_other_jobs_are_cleaned_like_tasks(results: DirectoryResult
     assert is_emptied(webhook.pk)
 
 
+def test_a_dry_run_logs_what_would_be_and_a_run_what_was(
+    results: DirectoryResultStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for dry_run in (True, False):
+        retention.clean(POLICY, results=results, dry_run=dry_run)
+    said = [record.getMessage() for record in caplog.records if record.name == "documents.retention"]
+    assert said == ["expired tasks would be cleaned", "expired tasks were cleaned"]
+
+
 def test_a_dry_run_tells_the_same_figures_and_removes_nothing(results: DirectoryResultStore) -> None:
     # Given tasks of every kind, one of them protected and one slim and old
     for state in ("completed", "cancelled", "failed", "dead_letter"):

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 from django.utils import timezone
 
 from documents import api_keys
@@ -35,7 +36,7 @@ class Command(BaseCommand):
         create.add_argument("--json", action="store_true", help="print one JSON object")
         listing = actions.add_parser("list", help="show all keys, without the keys themselves")
         listing.add_argument("--json", action="store_true", help="print a JSON array")
-        revoke = actions.add_parser("revoke", help="make a key useless, at once and for good")
+        revoke = actions.add_parser("revoke", help="make a key useless, at once and for good; takes its id or prefix")
         revoke.add_argument("key", help="its id, or its prefix as `list` shows it")
         revoke.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -61,9 +62,11 @@ class Command(BaseCommand):
         where = f'keys below "{record.tenant.key_prefix}"' if record.tenant.key_prefix else "keys of no other tenant"
         self.stdout.write(f"{issued.key}\n")
         self.stderr.write(
+            f"Written to {_database()}.\n"
             f"API key {record.pk} for tenant {record.tenant_id} ({where}), scopes {', '.join(record.scopes)}, "
             f"{_expiry(record.expires_at)}. Keep it now: it is not shown again.\n"
-            f'Use it as the header "Authorization: Bearer <key>".'
+            f'Use it as the header "Authorization: Bearer <key>".',
+            style_func=str,  # an explanation, not an error: without the red of this stream
         )
 
     def _list(self, options: dict[str, Any]) -> None:
@@ -84,6 +87,15 @@ class Command(BaseCommand):
 
     def _print_json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, indent=2, default=_time))
+
+
+def _database() -> str:
+    """Which database the commands work on, as a person knows it: a file, or name and server. No user, no password."""
+    given = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"the database {given['NAME']}"
+    where = ":".join(str(part) for part in (given["HOST"] or "this machine", given["PORT"]) if part)
+    return f"the database {given['NAME']} at {where}"
 
 
 def _as_dict(record: ApiKey) -> dict[str, Any]:

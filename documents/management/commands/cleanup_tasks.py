@@ -14,6 +14,7 @@ from rich.table import Table
 from documents import conf, retention
 from documents.exceptions import StorageError
 from queueadmin import retention as ledger
+from queueadmin.management.quiet import without_info_lines
 
 
 class Command(BaseCommand):
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--include-dead-letters", action="store_true", help="dead letters of that age, too")
         parser.add_argument("--json", action="store_true", help="print JSON")
 
+    @without_info_lines("queueadmin", "documents")
     def handle(self, *args: Any, **options: Any) -> None:
         policy = conf.retention_policy()
         if options["hours"] is not None:

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -23,6 +24,7 @@ from documents.extraction.base import Extraction, to_dict
 from documents.extraction.errors import ExtractionError
 from documents.extraction.identify import identify
 from documents.extraction.sandbox import Sandbox
+from queueadmin.management.quiet import without_info_lines
 
 Row = dict[str, Any]
 
@@ -41,6 +43,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--restart", action="store_true", help="forget what FILE holds and begin again")
 
+    @without_info_lines("documents")
     def handle(self, *args: Any, **options: Any) -> None:
         folder: Path = options["folder"].resolve()
         if not folder.is_dir():
@@ -53,7 +56,9 @@ class Command(BaseCommand):
             rows = self._run(folder, files, rows, options["out"])
         except OSError as error:
             raise CommandError(f"{options['out']} cannot be written: {error.strerror}.") from error
-        Console().print(_summary(rows[str(path.relative_to(folder))] for path in files))
+        Console(width=None if sys.stdout.isatty() else 140).print(
+            _summary(rows[str(path.relative_to(folder))] for path in files)
+        )
         self.stdout.write(f"Results: {options['out']}")
 
     def _run(self, folder: Path, files: list[Path], done: dict[str, Row], out: Path) -> dict[str, Row]:

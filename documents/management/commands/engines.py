@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -14,6 +15,10 @@ from documents import conf
 from documents.extraction.errors import SandboxUnavailable
 from documents.extraction.inventory import Found, inventory, poorer_formats, unreadable_formats
 from documents.extraction.sandbox import Sandbox
+from queueadmin.management.quiet import without_info_lines
+
+_WIDTH = 140
+"""Columns where the output is no terminal."""
 
 
 class Command(BaseCommand):
@@ -25,12 +30,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print JSON")
 
+    @without_info_lines("documents")
     def handle(self, *args: Any, **options: Any) -> None:
         found, protections = inventory(), _protections()
         if options["json"]:
             self.stdout.write(json.dumps(_as_json(found, protections), indent=2))
             return
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH)
         console.print(_engines(found))
         lost, poorer = unreadable_formats(found), poorer_formats(found)
         console.print(f"Formats that cannot be read here: {', '.join(lost)}" if lost else "Every format can be read.")

@@ -17,12 +17,16 @@ from queueadmin import inspection, operations, selectors
 from queueadmin.broker import get_ledger_broker
 from queueadmin.exceptions import QueueAdminError
 from queueadmin.management import tables
+from queueadmin.management.quiet import without_info_lines
 from queueadmin.models import Job
 from queueadmin.operations import OperationResult, QueueResult
 from queueadmin.states import State
 
-_WIDTH = 180
-"""Columns where the output is no terminal: wide enough for an id beside everything else."""
+_WIDTH = 240
+"""Columns where the output is no terminal: wide enough for one line per job. Tables are no wider than they must be."""
+
+_FOLLOW_UPS = 100
+"""Follow-up jobs that `status` shows at most: one for each end of the job."""
 
 _EPILOG = (
     "Exit codes: 0 everything asked for was done; 1 something was refused, unknown, not confirmed or failed; "
@@ -65,6 +69,7 @@ class Command(BaseCommand):
         repair = add("repair", "Publish what the broker lacks, now.", reason=True)
         repair.add_argument("--dry-run", action="store_true", help="only show the differences")
 
+    @without_info_lines("queueadmin")
     def handle(self, *args: Any, **options: Any) -> None:
         self.console = Console(file=self.stdout, width=None if self.stdout.isatty() else _WIDTH, highlight=False)  # type: ignore[arg-type]  # OutputWrapper is a TextIOBase
         run: Callable[[dict[str, Any]], bool] = getattr(self, f"run_{options['command']}")
@@ -95,9 +100,11 @@ class Command(BaseCommand):
 
     def run_list(self, options: dict[str, Any]) -> bool:
         wanted = {name: options[name] for name in ("state", "queue", "actor") if options[name]}
-        jobs = list(Job.objects.filter(**wanted).defer("payload", "result").order_by("-pk")[: options["limit"]])
+        found = Job.objects.filter(**wanted).defer("result").order_by("-pk")[: options["limit"]]
+        # One after the other: of the payloads, up to 256 KiB each, only a line is kept.
+        jobs = [tables.listed(job) for job in found.iterator(chunk_size=200)]
         if options["json"]:
-            return self._print_json([tables.job_json(job) for job in jobs])
+            return self._print_json([{**tables.job_json(one.job), "arguments": one.arguments} for one in jobs])
         if not jobs:
             self.console.print("No such jobs.")
             return True
@@ -110,11 +117,15 @@ class Command(BaseCommand):
         if job is None:
             raise CommandError(f"There is no job {job_id}. `manage.py queue list` shows the newest.")
         timeline = selectors.timeline(job_id)
+        follow_ups = list(
+            Job.objects.filter(parent_id=job_id).defer("result").order_by("created_at", "pk")[:_FOLLOW_UPS]
+        )
         if options["json"]:
-            events = [asdict(entry) for entry in timeline]
-            return self._print_json({**tables.job_json(job), "result": job.result, "timeline": events})
+            return self._print_json(tables.status_json(job, timeline, follow_ups))
         self.console.print(tables.job_table(job))
         self.console.print(tables.timeline_table(timeline))
+        if follow_ups:
+            self.console.print(tables.follow_ups_table(follow_ups))
         for reason in inspection.why_waiting(job, get_ledger_broker().ready_sets):
             self.console.print(tables.cell(reason))
         return True
