@@ -34,8 +34,17 @@ def results_table(results: list[samples.Result]) -> Table:
     return table
 
 
-def tour(stack: Stack, key: str, password: str | None, example: samples.Sample) -> Text:
-    """URLs, the password of a new staff user, and a curl command that works when pasted."""
+PLACEHOLDER = samples.Sample(
+    file_name="document.pdf", key="KEY/OF/YOUR/document.pdf", content_type="application/pdf", size=0
+)
+"""What the curl command names when the store holds nothing that we know of."""
+
+
+def tour(stack: Stack, key: str, password: str | None, example: samples.Sample | None) -> Text:
+    """URLs, the password of a new staff user, and a curl command.
+
+    It works when pasted; without an example it has a placeholder, and says that it must be replaced.
+    """
     lines = [
         "",
         f"Admin      {stack.address}/admin/",
@@ -50,12 +59,13 @@ def tour(stack: Stack, key: str, password: str | None, example: samples.Sample) 
             f"           (shown this once; to change it: {manage(stack)} changepassword {STAFF_NAME})",
             "",
         ]
-    lines += [
-        f"Submit a document; it lies in {stack.data_dir / 'documents'} (this key lives as long as this run):",
-        "",
-        curl(stack, key, example),
-        "",
-    ]
+    submit = f"Submit a document; it lies in {stack.data_dir / 'documents'} (this API key lives as long as this run):"
+    if example is None:
+        submit = (
+            f"Submit a document of the bucket {settings.S3_BUCKET}: replace {PLACEHOLDER.key}, its name and its type "
+            "by those of your own (this API key lives as long as this run):"
+        )
+    lines += [submit, "", curl(stack, key, example or PLACEHOLDER), ""]
     return Text("\n".join(lines))
 
 

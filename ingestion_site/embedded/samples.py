@@ -76,9 +76,9 @@ def copy_into_store(source: Path, documents: Path) -> list[Sample]:
     ]
 
 
-def example(samples: list[Sample]) -> Sample:
-    """The sample that people are shown: a PDF, as most of their documents are."""
-    return next((sample for sample in samples if sample.key.endswith(".pdf")), samples[0])
+def example(samples: list[Sample]) -> Sample | None:
+    """The sample that people are shown: a PDF, as most of their documents are; None without samples."""
+    return next((sample for sample in samples if sample.key.endswith(".pdf")), samples[0] if samples else None)
 
 
 def _is_sample(path: Path) -> bool:

@@ -18,7 +18,7 @@ import pytest
 from ingestion_site.embedded import leash
 from tests.conftest import SERVICE_VARIABLES
 from tests.processes import alive, family
-from tests.servers import PROJECT_DIR, ManageCommand, PostgresServer, ValkeyServer, wait_until
+from tests.servers import PROJECT_DIR, ManageCommand, PostgresServer, S3Server, ValkeyServer, wait_until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.skipif(os.name != "posix", reason="POSIX processes")]
 
@@ -236,6 +236,26 @@ def test_given_servers_are_used_and_never_migrated_or_started(
     up("--exit-after-samples", "--port", "0", "--processes", "1", until="samples completed.", **given)
     assert not (tmp_path / "var" / "valkey").exists()
     assert not (tmp_path / "var" / "db.sqlite3").exists()
+
+
+def test_a_bucket_gets_no_samples_and_its_curl_command_says_what_to_replace(
+    up: UpFactory, tmp_path: Path, s3_server: S3Server
+) -> None:
+    # Given documents in a bucket
+    bucket = {
+        "S3_BUCKET": "somebodys-own", "S3_ENDPOINT_URL": s3_server.url, "S3_REGION": s3_server.region,
+        "S3_ACCESS_KEY_ID": s3_server.access_key_id, "S3_SECRET_ACCESS_KEY": s3_server.secret_access_key,
+    }  # fmt: skip
+    # When samples are wanted / Then that is refused
+    refused = manage(tmp_path / "var", "up", "--port", "0", **bucket)
+    assert refused.returncode == 1
+    assert "--no-samples" in refused.stderr
+    # When they are not / Then none is copied to where nobody reads it, and no command names one
+    command = up("--no-samples", "--port", "0", "--processes", "1", **bucket)
+    assert not (tmp_path / "var" / "documents" / "samples").exists()
+    assert "the bucket somebodys-own: replace KEY/OF/YOUR/document.pdf" in command.output()
+    assert '"r2_key": "KEY/OF/YOUR/document.pdf"' in command.output()
+    assert "samples/" not in command.output()
 
 
 @pytest.mark.parametrize(

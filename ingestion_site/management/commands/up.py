@@ -19,8 +19,8 @@ from ingestion_site.embedded import data_dir, first_start, samples
 from ingestion_site.embedded.report import results_table, tour
 from ingestion_site.embedded.stack import CannotStart, Stack, host_header, port_for
 from ingestion_site.embedded.supervisor import Supervisor
+from queueadmin.broker import get_ledger_broker
 from queueadmin.exceptions import QueueAdminError
-from queueadmin.management.commands.rundramatiq import our_broker
 
 SAMPLES_SECONDS = 300.0
 
@@ -88,7 +88,7 @@ class Command(BaseCommand):
             stack.start_web(supervisor, redis_url)
             stack.start_workers(supervisor, redis_url)
             with demo_key() as key:
-                documents = samples.copy_into_store(settings.BASE_DIR / "samples", stack.data_dir / "documents")
+                documents = self.sample_documents(stack)
                 results = [] if options["no_samples"] else self.ingest_samples(stack, key, documents)
                 if results:
                     self.console.print(results_table(results))
@@ -102,7 +102,7 @@ class Command(BaseCommand):
         """The broker's URL: REDIS_URL, or that of an embedded Valkey started now."""
         if not settings.ENVIRONMENT.redis_is_embedded:
             try:
-                our_broker().ready_sets.require_supported()
+                get_ledger_broker().ready_sets.require_supported()
             except QueueAdminError as error:
                 raise CannotStart(f"The server that REDIS_URL names cannot be used. {error}") from error
             return str(settings.REDIS_URL)
@@ -119,6 +119,12 @@ class Command(BaseCommand):
             raise CannotStart(
                 "The database that DATABASE_URL names has migrations to run. Do that with: manage.py migrate"
             )
+
+    def sample_documents(self, stack: Stack) -> list[samples.Sample]:
+        """The bundled documents, put into the directory store; none for a bucket, which is its owner's to fill."""
+        if settings.S3_BUCKET:
+            return []
+        return samples.copy_into_store(settings.BASE_DIR / "samples", stack.data_dir / "documents")
 
     def ingest_samples(self, stack: Stack, key: str, documents: list[samples.Sample]) -> list[samples.Result]:
         """Send the bundled documents through the HTTP API, showing a progress bar."""
