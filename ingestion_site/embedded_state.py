@@ -24,8 +24,3 @@ def redis_url(data_dir: Path) -> str:
 def publish(data_dir: Path, *, redis_url: str) -> None:
     """Tell every later process where the embedded broker is."""
     secret_files.write_private(data_dir / FILE_NAME, json.dumps({"redis_url": redis_url}))
-
-
-def withdraw(data_dir: Path) -> None:
-    """Forget the embedded broker."""
-    (data_dir / FILE_NAME).unlink(missing_ok=True)
