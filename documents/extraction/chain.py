@@ -45,6 +45,7 @@ class _Findings:
 
     best: Extraction | None = None
     doubt: str = ""
+    unfinished: ExtractionError | None = None
     errors: list[ExtractionError] = dataclasses.field(default_factory=list)
     tried: list[Tried] = dataclasses.field(default_factory=list)
 
@@ -113,7 +114,7 @@ def _finish(finisher: Finisher, request: Request, found: Extraction, findings: _
         # Final or not: the pages that were read are worth more than the reason why others were not.
         error = _typed(problem, finisher.name)
         findings.tried.append(_tried(finisher.name, started, error.code))
-        findings.errors.append(error)
+        findings.unfinished = error
         findings.best = _warned(found, error.code if isinstance(error, OcrUnavailable) else FINISHED_BADLY)
         return
     findings.tried.append(_tried(finisher.name, started, "" if findings.best.text.strip() else NO_TEXT))
@@ -150,7 +151,8 @@ def _why_nothing(findings: _Findings) -> ExtractionError | None:
     if findings.best is None:
         return errors[0] if errors else None
     if findings.best.metadata.get(VISIBLE_WITHOUT_TEXT):
-        return next((error for error in errors if isinstance(error, OcrUnavailable)), None)
+        # The pages show something: that nobody could look is no result.
+        return findings.unfinished or next((error for error in errors if isinstance(error, OcrUnavailable)), None)
     # That another engine found nothing proves nothing where the best one could not read the document.
     failed_first = bool(errors) and findings.tried[0].reason == errors[0].code
     return errors[0] if failed_first and not isinstance(errors[0], MissingDependency) else None

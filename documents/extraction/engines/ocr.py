@@ -85,6 +85,8 @@ def _rapid() -> Any:
     return rapidocr.RapidOCR(
         params={
             "Global.log_level": "critical",
+            # One line of text at a time: half the memory of six, at the same speed on few cores.
+            "Rec.rec_batch_num": 1,
             "EngineConfig.onnxruntime.intra_op_num_threads": _THREADS,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             "EngineConfig.onnxruntime.enable_cpu_mem_arena": False,

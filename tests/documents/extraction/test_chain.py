@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,60 @@ def test_codes_are_unique_except_where_two_layers_mean_the_same_end() -> None:
 def test_the_docstring_is_the_message() -> None:
     assert str(Encrypted()) == "The document is protected by a password. Remove the protection and submit it again."
     assert str(Encrypted("other")) == "other"
+
+
+class Finishing:
+    """A finisher that always wants to look, and ends as told."""
+
+    name = "finisher"
+    spawns = False
+
+    def __init__(self, error: Exception | None = None, text: str = "") -> None:
+        self._error, self._text = error, text
+
+    def wanted(self, found: Extraction) -> bool:
+        return True
+
+    def finish(self, request: Request, found: Extraction) -> Extraction:
+        if self._error is not None:
+            raise self._error
+        return dataclasses.replace(found, text=found.text + self._text)
+
+
+def outcome_with(engine: Scripted, finisher: Finishing, **options: tuple[str, ...]) -> Extraction:
+    return run(request(), {"x": (engine,)}, finishers={"x": finisher}, **options)
+
+
+def test_pictures_that_nobody_could_read_are_an_error_and_not_an_empty_result() -> None:
+    with pytest.raises(OcrUnavailable):
+        outcome_with(Scripted("a", "", pictures=2), Finishing(OcrUnavailable(package="tesseract-ocr")))
+    with pytest.raises(Damaged):
+        outcome_with(Scripted("a", "", pictures=2), Finishing(ZeroDivisionError()))
+
+
+def test_text_that_was_read_is_kept_with_a_warning_when_ocr_fails() -> None:
+    found = outcome_with(Scripted("a", "page one", pictures=1), Finishing(OcrUnavailable(package="tesseract-ocr")))
+    assert (found.text, found.warnings) == ("page one", ("ocr_unavailable",))
+    found = outcome_with(Scripted("a", "page one", pictures=1), Finishing(ZeroDivisionError()))
+    assert (found.text, found.warnings) == ("page one", ("ocr_failed",))
+
+
+def test_a_finisher_that_killed_its_process_is_not_asked_again() -> None:
+    found = outcome_with(Scripted("a", "page one"), Finishing(text="!"), skip=("finisher",))
+    assert (found.text, found.warnings) == ("page one", ("ocr_failed",))
+
+
+def test_a_finisher_that_finds_nothing_leaves_a_warning() -> None:
+    found = outcome_with(Scripted("a", "", pictures=1), Finishing())
+    assert found.warnings == ("no_text_found",)
+
+
+def test_garbage_makes_the_next_engine_speak() -> None:
+    found = run(request(), {"x": (Scripted("a", "\ufffd\ue000" * 50), Scripted("b", "plain words in the clear" * 10))})
+    assert found.engine == "b"
+    assert tried(found) == [("a", "garbled_text"), ("b", "")]
+
+
+def test_garbage_in_every_engine_is_said() -> None:
+    found = run(request(), {"x": (Scripted("a", "ab\ufffd\ue000"),)})
+    assert found.warnings == ("text_may_be_incomplete",)

@@ -190,7 +190,7 @@ def test_the_childs_environment_holds_no_secret(
     # Then it finds what it needs to run, and nothing else
     assert set(environment) <= {
         "PATH", "LANG", "HOME", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LC_CTYPE",
-        "OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+        "OMP_THREAD_LIMIT", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX",
     }  # fmt: skip
     assert "do-not-leak" not in json.dumps(environment)
 
