@@ -14,7 +14,7 @@ PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench corpus model lint requirements samples clean python
+.PHONY: help run test bench faults corpus model lint requirements samples clean python
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: $(VENV)/dev.stamp ## Run the tests: all on PostgreSQL, then those for both
 bench: $(VENV)/bench.stamp ## Measure against raw Dramatiq and other peers (OUT=f.json ONLY=noop,posts,pickup ROUNDS=3 QUICK=1)
 	@$(BIN)/python -m tests.bench $(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(ARGS)
+
+faults: $(VENV)/dev.stamp ## Break everything around the queue, count the damage (SEED=1 JOBS=10000 STOCK=1 OUT=f.json ONLY=…)
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(STOCK),--stock) \
+		$(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 model: $(VENV)/dev.stamp ## Check the ledger against its model: 2,000 examples on each database (MODEL_EXAMPLES=n)
 	MODEL_EXAMPLES=$(or $(MODEL_EXAMPLES),2000) $(BIN)/python -m pytest tests/queueadmin/test_model.py --timeout=7200

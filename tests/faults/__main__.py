@@ -1,0 +1,55 @@
+"""`python -m tests.faults`, which is `make faults`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.faults import report
+from tests.faults.catalogue import BY_NAME, FAULTS
+from tests.faults.runner import MIXED, Campaign
+from tests.faults.world import LEDGER, STOCK, servers_started, world
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Break things, print what it cost; 1 when this service lost or doubled anything, or left something behind."""
+    options = _parser().parse_args(arguments)
+    names = options.only.split(",") if options.only else [*(fault.name for fault in FAULTS), MIXED]
+    if unknown := sorted(set(names) - {*BY_NAME, MIXED}):
+        print(f"Unknown faults: {', '.join(unknown)}. Known: {', '.join([*BY_NAME, MIXED])}.", file=sys.stderr)  # noqa: T201  # a command's answer
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is stopped
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    results: dict[str, list[report.Row]] = {}
+    with servers_started() as (valkey, postgres):
+        for kind in [LEDGER, *([STOCK] if options.stock else [])]:
+            with world(kind, valkey, postgres) as made:
+                campaign = Campaign(made, seed=options.seed, jobs=options.jobs, console=console)
+                results[kind] = [campaign.run(name) for name in names]
+    report.table(console, results)
+    if options.out:
+        options.out.write_text(json.dumps(report.as_json(results, seed=options.seed, jobs=options.jobs), indent=2))
+    console.print(report.last_line(results[LEDGER]))
+    return 0 if all(row.is_clean for row in results[LEDGER]) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make faults", description="Break everything around the queue, and count.")
+    parser.add_argument("--seed", type=int, default=1, help="of the schedule and of the jobs")
+    parser.add_argument(
+        "--jobs", type=int, default=10_000, help="jobs of the mixed schedule; a single fault gets a thirtieth of them"
+    )
+    parser.add_argument("--stock", action="store_true", help="the same faults against stock Dramatiq, beside")
+    parser.add_argument("--only", default="", help=f"faults, by commas: {', '.join([*BY_NAME, MIXED])}")
+    parser.add_argument("--out", type=Path, help="write the results as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What runs under the faults: the same actors on this service and on stock Dramatiq."""

@@ -1,0 +1,54 @@
+"""The table, the JSON file, and the last line."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults.checks import Findings
+
+Row = Findings
+
+
+def table(console: Console, results: Mapping[str, Sequence[Row]]) -> None:
+    """One line per fault and contender."""
+    shown = Table(title="Faults")
+    for name, justify in (
+        ("fault", "left"), ("", "left"), ("jobs", "right"), ("lost", "right"), ("run again", "right"),
+        ("double outcomes", "right"), ("recovery p50 s", "right"), ("p99 s", "right"), ("", "left"),
+    ):  # fmt: skip
+        shown.add_column(name, justify=justify)  # type: ignore[arg-type]  # rich's literal
+    for rows in zip(*results.values(), strict=True):
+        for kind, row in zip(results, rows, strict=True):
+            shown.add_row(
+                row.fault, kind, str(row.jobs), str(row.lost), str(row.duplicated), str(row.doubled),
+                f"{row.recovery(0.5):.1f}", f"{row.recovery(0.99):.1f}", "; ".join(row.broken),
+                style="" if row.is_clean or kind != "ledger" else "red",
+            )  # fmt: skip
+    console.print(shown)
+
+
+def as_json(results: Mapping[str, Sequence[Row]], *, seed: int, jobs: int) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "jobs": jobs,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "results": {kind: [row.as_dict() for row in rows] for kind, rows in results.items()},
+    }
+
+
+def last_line(rows: Sequence[Row]) -> str:
+    """How much was lost and doubled."""
+    jobs, lost, doubled = (sum(getattr(row, name) for row in rows) for name in ("jobs", "lost", "doubled"))
+    broken = sum(len(row.broken) for row in rows)
+    slowest = max((row.recovery(0.99) for row in rows), default=0.0)
+    return (
+        f"{jobs} jobs under {len(rows)} faults: {lost} lost, {doubled} double outcomes, {broken} broken invariants; "
+        f"slowest recovery p99 {slowest:.1f} s"
+    )

@@ -1,0 +1,97 @@
+"""Faults of our own processes: killed, stopped, deployed, poisoned."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import time
+
+import psutil
+
+from tests.faults.fleet import DRAIN_SECONDS
+from tests.faults.world import World
+
+
+def kill_worker(world: World, dice: random.Random) -> None:
+    """The whole worker, as a machine's death, or only the process that runs the jobs."""
+    master = dice.choice(world.fleet.masters)
+    workers = master.workers()
+    if dice.random() < 0.5 or not workers:
+        master.kill()
+    else:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            dice.choice(workers).kill()
+
+
+def kill_leader(world: World, dice: random.Random) -> None:
+    if not world.is_ledger:
+        return kill_worker(world, dice)
+    query = (
+        "SELECT w.pid FROM queueadmin_lease l JOIN queueadmin_workerprocess w ON w.id = l.holder "
+        "WHERE l.name = 'dispatcher'"
+    )
+    with world.sql() as connection:
+        row = connection.execute(query).fetchone()
+    if row is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(int(row[0])).kill()
+    return None
+
+
+def pause_worker(world: World, dice: random.Random) -> None:
+    """Longer than a worker may be silent: it wakes up as a zombie."""
+    _pause(world, dice, 14.0)
+
+
+def pause_worker_shortly(world: World, dice: random.Random) -> None:
+    _pause(world, dice, 4.0)
+
+
+def _pause(world: World, dice: random.Random, seconds: float) -> None:
+    master = dice.choice(world.fleet.masters)
+    master.signal_all(signal.SIGSTOP)
+    time.sleep(seconds)
+    master.signal_all(signal.SIGCONT)
+
+
+def deploy(world: World, dice: random.Random) -> None:
+    """SIGTERM to one worker after the other, twice."""
+    for _ in range(2):
+        for master in world.fleet.masters:
+            was_up = master.is_ready
+            code, took = world.fleet.deploy(master)
+            if was_up and (code != 0 or took > DRAIN_SECONDS):
+                world.notes.append(f"a drain ended with {code} after {took:.1f} s")
+
+
+def kill_client(world: World, dice: random.Random) -> None:
+    """The submitting process dies between its commit and its publish: Redis holds still, then it is killed."""
+    link = world.links[-1]
+    link.redis.hold()
+    time.sleep(dice.uniform(0.05, 0.4))
+    if world.client is not None:
+        world.client.kill()
+    link.redis.let_go()
+
+
+def poison(world: World, dice: random.Random) -> None:
+    """Two jobs that kill their process, among ordinary ones."""
+    first, last = world.poison
+    client = world.submit(seed=0, first=first, last=last, seconds=0.0, actor="poison")
+    assert client.process is not None
+    client.process.wait(60)
+    client.close()
+    time.sleep(20.0)
+
+
+def old_code(world: World, dice: random.Random) -> None:
+    """One worker still runs the last deployment's code, which lacks the actor."""
+    master = dice.choice(world.fleet.masters)
+    plain = dict(master.environment)
+    master.environment = plain | {"FAULTS_OLD_CODE": "1"}
+    world.fleet.deploy(master)
+    world.fleet.wait_ready()
+    time.sleep(8.0)
+    master.environment = plain
+    world.fleet.deploy(master)

@@ -1,0 +1,92 @@
+"""A short version of `make faults`: the harness itself, and the faults that matter most, in a minute."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import redis
+from rich.console import Console
+
+from tests.faults.catalogue import BY_NAME, FAULTS
+from tests.faults.proxy import Loop, Proxy
+from tests.faults.runner import Campaign
+from tests.faults.world import LEDGER, World, servers_started, world
+from tests.servers import ValkeyServer
+
+
+@pytest.fixture(scope="module")
+def broken_world() -> Iterator[World]:
+    """Two workers, a Valkey and a PostgreSQL of their own, each behind proxies."""
+    with servers_started() as (valkey, postgres), world(LEDGER, valkey, postgres) as made:
+        yield made
+
+
+def test_nothing_is_lost_and_nothing_ends_twice(broken_world: World) -> None:
+    # Given workers at work
+    campaign = Campaign(broken_world, seed=7, jobs=0, console=Console(stderr=True))
+    # When replies are lost at every hop, Redis forgets and a worker dies
+    faults = ["drop_publish", "drop_pop", "drop_claim", "drop_outcome", "flushall", "kill_worker"]
+    found = campaign.run_in_turn(faults, jobs=600)
+    # Then everything that was accepted ended once, soon, and left nothing behind
+    assert found.jobs == 600
+    assert (found.lost, found.doubled, found.broken) == (0, 0, [])
+    assert found.recovery(0.99) <= 20
+    # And the faults did happen
+    assert found.recoveries
+
+
+def test_every_fault_has_a_name_and_says_what_it_does() -> None:
+    assert len(BY_NAME) == len(FAULTS) >= 30
+    assert all(fault.does for fault in FAULTS)
+
+
+@pytest.fixture
+def wire(valkey_server: ValkeyServer) -> Iterator[Proxy]:
+    loop = Loop()
+    proxy = Proxy(loop, valkey_server.port, postgres=False).start()
+    yield proxy
+    proxy.close()
+    loop.close()
+
+
+def through(proxy: Proxy, server: ValkeyServer) -> redis.Redis:
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    url = f"redis://:{server.password}@127.0.0.1:{proxy.port}/0"
+    return redis.Redis.from_url(url, socket_timeout=1, retry=Retry(NoBackoff(), 0))
+
+
+def test_a_dropped_reply_is_to_a_command_that_took_effect(
+    wire: Proxy, valkey: redis.Redis, valkey_server: ValkeyServer
+) -> None:
+    with through(wire, valkey_server) as client:
+        # Given a proxy that drops the reply to one command
+        order = wire.drop(b"ZADD")
+        # When it is sent
+        with pytest.raises(redis.ConnectionError):
+            client.zadd("a", {"x": 1})
+        # Then the client knows nothing, the server did it, and the next reply arrives
+        assert (valkey.zcard("a"), order.dropped) == (1, 1)
+        assert client.zadd("a", {"y": 2}) == 1
+
+
+def test_an_empty_reply_is_not_worth_dropping(wire: Proxy, valkey: redis.Redis, valkey_server: ValkeyServer) -> None:
+    with through(wire, valkey_server) as client:
+        order = wire.drop(b"BZMPOP")
+        assert client.bzmpop(0.1, 1, ["nothing"], min=True) is None
+        assert (order.left, order.dropped) == (1, 0)
+
+
+def test_a_held_wire_gives_no_sign_of_life_until_it_is_let_go(
+    wire: Proxy, valkey: redis.Redis, valkey_server: ValkeyServer
+) -> None:
+    with through(wire, valkey_server) as client:
+        assert client.ping()
+        wire.hold()
+        with pytest.raises(redis.TimeoutError):
+            client.ping()
+        threading.Timer(0.2, wire.let_go).start()
+        assert client.ping()
