@@ -66,7 +66,7 @@ clean: ## Remove the virtual environment and caches; var/ (your data) stays
 $(VENV)/%.stamp: requirements/%.txt | python
 	@test -x $(BIN)/python || { echo "Making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
 	@hash="$$(cksum < $<)"; if [ "$$(cat $@ 2>/dev/null)" != "$$hash" ]; then \
-		echo "Installing $< into $(VENV)"; \
+		echo "Installing $< into $(VENV); the first time this takes 1 to 2 minutes and about 1 GB"; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< || exit 1; \
 		echo "$$hash" > $@; fi
 	@touch $@
