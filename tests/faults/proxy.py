@@ -16,8 +16,8 @@ from typing import Any
 
 _CHUNK = 65_536
 _READY_FOR_QUERY = b"Z\x00\x00\x00\x05"
-_EMPTY_REPLIES = (b"*-1", b"$-1", b"*0", b"_")
-"""Redis has nothing to give: dropping this would lose nothing."""
+_EMPTY_REPLIES = (b"*-1", b"$-1", b"*0", b"_", b"-")
+"""Redis has nothing to give, or refuses (a script it does not know yet): dropping this would lose nothing."""
 
 
 class Loop:
@@ -32,9 +32,18 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
     def close(self) -> None:
+        self.run(self._end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
         self.loop.close()
+
+    @staticmethod
+    async def _end() -> None:
+        """Connections that were held still wait for something."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 @dataclass(kw_only=True)

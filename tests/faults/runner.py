@@ -11,6 +11,7 @@ from dataclasses import InitVar, dataclass
 from rich.console import Console
 
 from tests.bench.environment import Process
+from tests.faults import effects
 from tests.faults.catalogue import BY_NAME, FAULTS, SERVER_FAULTS, Fault, Unavailable
 from tests.faults.checks import Findings, Span, check_ledger, check_stock, settle
 from tests.faults.world import World
@@ -26,6 +27,7 @@ _AROUND_SECONDS = 5.0
 _PATIENCE = {True: 60.0, False: 150.0}
 """Seconds for the jobs to end: this service promises 20; stock rescues by chance after a minute or two."""
 _CLIENT_SECONDS = 90.0
+_WORK_JOBS, _WORK_SECONDS = 10, 5.0
 
 
 @dataclass(eq=False)
@@ -65,6 +67,7 @@ class Campaign:
         if faults is None:
             self._mix(dice, client)
         for fault in faults or ():
+            self._await_work(span)
             fault.act(self.world, dice)
         self.world.heal()
         healed = time.time()
@@ -76,7 +79,25 @@ class Campaign:
         if client.refused:
             found.broken.append(f"{client.refused} jobs were not accepted")
         self._say(found)
+        if not self.world.is_ledger:
+            self._forget()
         return found
+
+    def _await_work(self, span: Span) -> None:
+        """Until jobs wait and run, so that the fault finds some; but not for long."""
+        deadline = time.monotonic() + _WORK_SECONDS
+        while time.monotonic() < deadline:
+            log = [effect for effect in effects.read(self.world.effect_log) if span.holds(effect.number)]
+            accepted = sum(effect.kind == effects.ACCEPTED for effect in log)
+            ended = sum(effect.kind == effects.ENDED for effect in log)
+            if accepted - ended >= _WORK_JOBS:
+                return
+            time.sleep(0.02)
+
+    def _forget(self) -> None:
+        """Stock cannot get rid of poison by itself, and what it lost may turn up in a later run: start from nothing."""
+        with self.world.redis() as client:
+            client.flushall()
 
     def _mix(self, dice: random.Random, client: Client) -> None:
         """Two streams of faults at once, of servers and of everything else, until the client is done."""
