@@ -147,24 +147,38 @@ def listed(job: Job) -> Listed:
     return Listed(job=job, arguments=shown)
 
 
-def jobs_table(jobs: Sequence[Listed], title: str) -> Table:
-    names = ("id", "state", "actor", "queue", "tenant", "attempt", "created", "error")
+_ALL_COLUMNS_WIDTH = 190
+"""Columns of a terminal below which only what tells jobs apart is listed: rich would squeeze the others to nothing."""
+
+
+def jobs_table(jobs: Sequence[Listed], title: str, *, width: int) -> Table:
+    """`width` is that of the terminal, in columns."""
+    names: tuple[str, ...] = ("id", "state", "error", "arguments")
+    if width >= 110:
+        names = ("id", "state", "actor", "error", "arguments")
+    if width >= _ALL_COLUMNS_WIDTH:
+        names = ("id", "state", "actor", "queue", "tenant", "attempt", "created", "error", "arguments")
     table = _table(title, *names, numbers=("attempt",))
-    table.add_column("arguments", no_wrap=True, max_width=80, overflow="ellipsis")
+    table.columns[-1].overflow = "fold"
     for one in jobs:
-        job = one.job
-        table.add_row(
-            str(job.pk),
-            state_cell(job.state),
-            cell(job.actor),
-            cell(job.queue),
-            cell(job.partition_key),
-            str(job.attempt),
-            f"{job.created_at:%Y-%m-%d %H:%M:%S}",
-            cell(job.error_code),
-            cell(one.arguments),
-        )
+        cells = _job_cells(one)
+        table.add_row(*(cells[name] for name in names))
     return table
+
+
+def _job_cells(one: Listed) -> dict[str, Text]:
+    job = one.job
+    return {
+        "id": cell(job.pk),
+        "state": state_cell(job.state),
+        "actor": cell(job.actor),
+        "queue": cell(job.queue),
+        "tenant": cell(job.partition_key),
+        "attempt": cell(job.attempt),
+        "created": cell(f"{job.created_at:%Y-%m-%d %H:%M:%S}"),
+        "error": cell(job.error_code),
+        "arguments": Text(display.visible(one.arguments, limit=80)),
+    }
 
 
 def follow_ups_table(jobs: Sequence[Job]) -> Table:

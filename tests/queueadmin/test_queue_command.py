@@ -14,9 +14,11 @@ from typing import Any
 import dramatiq
 import pytest
 from django.core.management import CommandError, call_command
+from rich.console import Console
 
 from queueadmin import lifecycle, presence
 from queueadmin.broker import LedgerRedisBroker
+from queueadmin.management import tables
 from queueadmin.models import Job, OperationLog, QueueControl, WorkerProcess
 from queueadmin.states import State
 from tests.queueadmin.factories import WORKER, claimed, job_in, state_of, submitted
@@ -107,6 +109,20 @@ def test_list_and_status_show_what_a_job_was_sent_with_and_no_secret() -> None:
     submitted(payload={"args": ["x" * 5_000], "kwargs": {}, "options": {}})
     assert max(map(len, queue("list").splitlines())) <= 240
     assert sum("│" in line for line in queue("list").splitlines()) == 2
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 189, 190, 240])
+def test_a_list_names_job_state_and_arguments_on_a_terminal_of_any_width(width: int) -> None:
+    # Given
+    job_id, _ = job_in(State.FAILED, payload={"args": [], "kwargs": {"r2_key": "a.pdf"}, "options": {}})
+    jobs = [tables.listed(job) for job in Job.objects.all()]
+    # When
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(tables.jobs_table(jobs, "Jobs", width=width))
+    # Then
+    text = console.export_text()
+    for shown in (str(job_id), "failed", "r2_key", "a.pdf"):
+        assert shown in text
 
 
 def test_a_job_that_retention_emptied_has_no_arguments() -> None:

@@ -108,7 +108,7 @@ class Command(BaseCommand):
         if not jobs:
             self.console.print("No such jobs.")
             return True
-        self.console.print(tables.jobs_table(jobs, f"Jobs, the newest {len(jobs)}"))
+        self.console.print(tables.jobs_table(jobs, f"Jobs, the newest {len(jobs)}", width=self.console.width))
         return True
 
     def run_status(self, options: dict[str, Any]) -> bool:
