@@ -1,6 +1,9 @@
 """The site's own app: its commands, and the one place where the Dramatiq broker is set up."""
 
+import dramatiq
 from django_dramatiq.apps import DjangoDramatiqConfig
+
+from ingestion_site.orphans import FollowMaster
 
 
 class IngestionSiteConfig(DjangoDramatiqConfig):
@@ -13,3 +16,8 @@ class IngestionSiteConfig(DjangoDramatiqConfig):
     name = "ingestion_site"
     label = "ingestion_site"
     verbose_name = "Ingestion site"
+
+    def ready(self) -> None:
+        """Set the broker up, and let worker processes end with their master."""
+        super().ready()
+        dramatiq.get_broker().add_middleware(FollowMaster())

@@ -40,7 +40,7 @@ def main(command: list[str]) -> int:
     signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
     for number in (*STOP_SIGNALS, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)  # the wake-up pipe carries the number
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # the command's orphans become ours, whatever session they moved to
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # the command's orphans become ours, whatever session they moved to
     child = _start(command)
     exit_code = _wait(child, wakeup_read)
     kill_session(os.getpid())
@@ -54,7 +54,7 @@ def _start(command: list[str]) -> int:
     def arm() -> None:
         for number in (*STOP_SIGNALS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should this leash itself be killed
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should this leash itself be killed
         if os.getppid() != leash:
             os._exit(1)
 
@@ -147,7 +147,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _prctl(option: int, argument: int) -> None:
+def prctl(option: int, argument: int) -> None:
     """Linux's prctl(2); nothing elsewhere."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, argument, 0, 0, 0)
