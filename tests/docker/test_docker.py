@@ -37,6 +37,11 @@ def exec_forms() -> list[list[str]]:
     found = [json.loads(match) for match in re.findall(r"\bCMD (\[.*\])", dockerfile())]
     services = compose()["services"].values()
     found += [service["command"] for service in services if "build" in service and "command" in service]
+    found += [
+        check["test"][1:]
+        for service in services
+        if "test" in (check := service.get("healthcheck", {})) and "build" in service
+    ]
     documented = re.findall(r"run --rm web (.+)", (DOCKER / "compose.yml").read_text())
     return found + [shlex.split(line) for line in documented]
 
@@ -137,6 +142,15 @@ def test_broker_and_database_are_private_and_durable() -> None:
 
 def test_the_web_server_is_published_to_this_machine_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in compose()["services"]["web"]["ports"])
+
+
+def test_everything_that_keeps_running_has_a_health_check() -> None:
+    for name, service in compose()["services"].items():
+        if service.get("restart") == "no":
+            continue
+        own = service.get("healthcheck", {})
+        assert not own.get("disable"), name
+        assert "test" in own or ("build" in service and "\nHEALTHCHECK " in dockerfile()), name
 
 
 def test_services_depend_on_services_that_exist() -> None:
