@@ -18,6 +18,9 @@ VISIBLE_WITHOUT_TEXT = "pages_without_text"
 UNREADABLE_TEXT = "pages_with_unreadable_text"
 """Metadata key: number of pages that draw text which the engine could not turn into characters."""
 
+LOOKED = "ocr"
+"""Metadata key: which engine recognised text in pictures, and on which pages; there even if it found none."""
+
 PAGES_TO_READ = "pages_to_read"
 """Metadata key, gone before the result is stored: numbers of the pages on which OCR should look for text."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from documents.extraction import expectation
 from documents.extraction.base import (
+    LOOKED,
     PAGES_TO_READ,
     UNREADABLE_TEXT,
     VISIBLE_WITHOUT_TEXT,
@@ -151,6 +152,8 @@ def _why_nothing(findings: _Findings) -> ExtractionError | None:
     if findings.best is None:
         return errors[0] if errors else None
     if findings.best.metadata.get(VISIBLE_WITHOUT_TEXT):
+        if findings.best.metadata.get(LOOKED):
+            return None
         # The pages show something: that nobody could look is no result.
         return findings.unfinished or next((error for error in errors if isinstance(error, OcrUnavailable)), None)
     # That another engine found nothing proves nothing where the best one could not read the document.

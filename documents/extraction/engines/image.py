@@ -7,7 +7,16 @@ from typing import Any
 
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
-from documents.extraction.base import VISIBLE_WITHOUT_TEXT, Extraction, Identity, JsonValue, Page, Request, extraction
+from documents.extraction.base import (
+    LOOKED,
+    VISIBLE_WITHOUT_TEXT,
+    Extraction,
+    Identity,
+    JsonValue,
+    Page,
+    Request,
+    extraction,
+)
 from documents.extraction.engines import ocr
 from documents.extraction.errors import Damaged, DecompressionBomb, TooManyPages
 
@@ -54,7 +63,7 @@ class ImageEngine:
             used.add(reader)
             pages.append(Page(number=number, text=text))
             request.report("ocr", number, frames)
-        metadata["ocr"] = {"engine": ", ".join(sorted(filter(None, used))), "pages": len(pages)}
+        metadata[LOOKED] = {"engine": ", ".join(sorted(filter(None, used))), "pages": len(pages)}
         metadata[VISIBLE_WITHOUT_TEXT] = sum(not page.text for page in pages) or None
         return extraction(self.name, request, pages, metadata=metadata)
 

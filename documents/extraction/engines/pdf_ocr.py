@@ -9,6 +9,7 @@ import pypdfium2 as pdfium
 from PIL import Image
 
 from documents.extraction.base import (
+    LOOKED,
     PAGE_BREAK,
     PAGES_TO_READ,
     VISIBLE_WITHOUT_TEXT,
@@ -61,7 +62,7 @@ class PdfOcr:
         metadata = {
             key: value for key, value in found.metadata.items() if key not in (PAGES_TO_READ, VISIBLE_WITHOUT_TEXT)
         }
-        metadata["ocr"] = {"engine": ", ".join(sorted(filter(None, used))), "pages": read, "dpi": request.ocr.dpi}
+        metadata[LOOKED] = {"engine": ", ".join(sorted(filter(None, used))), "pages": read, "dpi": request.ocr.dpi}
         if without:
             metadata[VISIBLE_WITHOUT_TEXT] = without
         text = PAGE_BREAK.join(page.text for page in ordered)

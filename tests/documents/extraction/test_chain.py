@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from documents.exceptions import DocumentError
-from documents.extraction.base import Extraction, Identity, Page, Request, extraction
+from documents.extraction.base import Extraction, Identity, JsonValue, Page, Request, extraction
 from documents.extraction.chain import run
 from documents.extraction.errors import (
     ERRORS,
@@ -29,8 +29,11 @@ class Scripted:
 
     spawns = False
 
-    def __init__(self, name: str, outcome: str | Exception, *, pictures: int = 0) -> None:
-        self.name, self._outcome, self._pictures = name, outcome, pictures
+    def __init__(
+        self, name: str, outcome: str | Exception, *, pictures: int = 0, metadata: dict[str, JsonValue] | None = None
+    ) -> None:
+        self.name, self._outcome = name, outcome
+        self._metadata: dict[str, JsonValue] = {"pages_without_text": pictures or None, **(metadata or {})}
         self.runs = 0
 
     def accepts(self, identity: Identity) -> bool:
@@ -41,7 +44,7 @@ class Scripted:
         if isinstance(self._outcome, Exception):
             raise self._outcome
         pages = [Page(number=1, text=self._outcome)]
-        return extraction(self.name, request, pages, metadata={"pages_without_text": self._pictures or None})
+        return extraction(self.name, request, pages, metadata=self._metadata)
 
 
 def request() -> Request:
@@ -185,6 +188,12 @@ def test_a_finisher_that_killed_its_process_is_not_asked_again() -> None:
 
 def test_a_finisher_that_finds_nothing_leaves_a_warning() -> None:
     found = outcome_with(Scripted("a", "", pictures=1), Finishing())
+    assert found.warnings == ("no_text_found",)
+
+
+def test_a_picture_in_which_ocr_found_nothing_is_completed_whatever_the_next_engine_lacks() -> None:
+    looked = Scripted("ocr", "", pictures=1, metadata={"ocr": {"engine": "rapidocr"}})
+    found = run(request(), {"x": (looked, Scripted("b", OcrUnavailable(package="tesseract-ocr")))})
     assert found.warnings == ("no_text_found",)
 
 
