@@ -39,6 +39,8 @@ def main() -> None:
     refuse_other_pythons()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ingestion_site.settings")
     arguments = data_dir_to_environment(sys.argv)
+    if len(arguments) == 1 or arguments[1] == "help" or not {"--help", "-h"}.isdisjoint(arguments):
+        sys.stdout.write("Every command takes --data-dir DIR: where the service that it is about keeps everything.\n\n")
     try:
         from django.core.management import execute_from_command_line
     except ImportError:

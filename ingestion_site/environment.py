@@ -8,13 +8,13 @@ import base64
 import binascii
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import environ
 
-from ingestion_site import database, embedded_state, secret_files
+from ingestion_site import database, embedded_state, env_file, secret_files
 from ingestion_site.variables import Reader, WrongSetting
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -62,19 +62,21 @@ class Environment:
     s3_region: str
     webhook_secret: str
     webhook_allow_private: bool
+    warnings: tuple[str, ...] = ()
+    """Sentences about what was given and is not used."""
 
 
-def read(env_file: Path | None = None) -> Environment:
-    """Read the environment, after filling what is unset from `env_file` (default: ENV_FILE, else `.env`).
+def read(file: Path | None = None) -> Environment:
+    """Read the environment, after filling what is unset from `file` (default: ENV_FILE, else `.env`).
 
-    Raises WrongSetting.
+    Raises WrongSetting, and WrongLine for a file that cannot be read as it is meant.
     """
     named = os.environ.get("ENV_FILE", "").strip()
-    path = env_file or (Path(named) if named else PROJECT_DIR / ".env")
+    path = file or (Path(named) if named else PROJECT_DIR / ".env")
     if named and not path.is_file():
         raise WrongSetting("ENV_FILE", "the path of a readable file", named)
-    if path.is_file():
-        environ.Env.read_env(path)
+    lines = env_file.assignments(path) if path.is_file() else []
+    environ.Env.read_env(env_file.as_file(lines))
     reader = Reader(environ.Env())
     data_dir = _data_dir(reader)
     redis_url = reader.url("REDIS_URL", schemes=REDIS_SCHEMES)
@@ -87,7 +89,7 @@ def read(env_file: Path | None = None) -> Environment:
     if s3_endpoint_url and not s3_bucket:
         raise WrongSetting("S3_BUCKET", "the bucket's name when S3_ENDPOINT_URL is set")
     s3_access_key_id, s3_secret_access_key = _pair(reader, "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
-    return Environment(
+    found = Environment(
         data_dir=data_dir,
         debug=reader.boolean("DEBUG", False),
         log_level=reader.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
@@ -123,6 +125,7 @@ def read(env_file: Path | None = None) -> Environment:
         webhook_secret=_webhook_secret(reader, data_dir),
         webhook_allow_private=reader.boolean("WEBHOOK_ALLOW_PRIVATE", False),
     )
+    return replace(found, warnings=tuple(env_file.unknown_names(path, lines, reader.names_read)))
 
 
 def _data_dir(reader: Reader) -> Path:

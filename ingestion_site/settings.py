@@ -5,15 +5,18 @@ import sys
 from pathlib import Path
 
 from ingestion_site import environment
+from ingestion_site.env_file import WrongLine
 from ingestion_site.variables import WrongSetting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 try:
     ENVIRONMENT = environment.read()
-except WrongSetting as error:
+except (WrongSetting, WrongLine) as error:
     # One clear line: a traceback through Django's start would bury it.
     sys.exit(str(error))
+for sentence in ENVIRONMENT.warnings:
+    sys.stderr.write(f"{sentence}\n")  # logging is set up later, by what follows
 
 DATA_DIR = ENVIRONMENT.data_dir
 DEBUG = ENVIRONMENT.debug

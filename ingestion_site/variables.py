@@ -22,8 +22,10 @@ class Reader:
 
     def __init__(self, env: environ.Env) -> None:
         self._env = env
+        self.names_read: set[str] = set()
 
     def text(self, name: str, default: str = "") -> str:
+        self.names_read.add(name)
         return str(self._env.str(name, default=default)).strip()
 
     def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:

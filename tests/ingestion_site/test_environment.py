@@ -175,6 +175,43 @@ def test_a_file_fills_what_the_environment_leaves_open(tmp_path: Path) -> None:
     assert done.stdout.split() == ["7", "5"]
 
 
+def read_file(tmp_path: Path, content: str) -> subprocess.CompletedProcess[str]:
+    file = tmp_path / "my.env"
+    file.write_text(content)
+    variables = {key: value for key, value in os.environ.items() if key not in SERVICE_VARIABLES}
+    return subprocess.run(
+        [sys.executable, "-c", "from ingestion_site import settings as s; print(s.MAX_ATTEMPTS, s.QUEUE_NAME)"],
+        cwd=PROJECT_DIR, capture_output=True, text=True, timeout=60, check=False,
+        env={**variables, "ENV_FILE": str(file)},
+    )  # fmt: skip
+
+
+def test_blanks_around_the_equals_sign_quotes_and_a_byte_order_mark_mean_nothing(tmp_path: Path) -> None:
+    done = read_file(tmp_path, "\ufeff  MAX_ATTEMPTS = 7 \n   # a comment\n  \nexport QUEUE_NAME= 'mine'\n")
+    assert (done.stdout, done.stderr) == ("7 mine\n", "")
+
+
+@pytest.mark.parametrize("line", ["MAX_ATTEMPTS: 7", "hunter2", "=7", "MAX-ATTEMPTS=7"])
+def test_a_line_that_is_no_assignment_stops_the_start_with_its_number(tmp_path: Path, line: str) -> None:
+    done = read_file(tmp_path, f"# settings\n{line}\n")
+    assert done.returncode == 1
+    assert done.stderr == "my.env line 2: write NAME=value, or begin the line with # to make it a comment.\n"
+
+
+def test_an_unknown_name_is_one_line_with_the_nearest_known_one(tmp_path: Path) -> None:
+    done = read_file(tmp_path, "MAX_ATTEMPT=7\nUNHEARD_OF=hunter2\nAWS_PROFILE=mine\nHTTPS_PROXY=\n")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "my.env line 1: MAX_ATTEMPT is no setting of this service. Did you mean MAX_ATTEMPTS?",
+        "my.env line 2: UNHEARD_OF is no setting of this service. .env.example names them all.",
+    ]
+
+
+def test_help_mentions_the_data_directory_of_every_command() -> None:
+    for arguments in (["help"], ["queue", "--help"]):
+        assert "--data-dir DIR" in manage(*arguments).stdout
+
+
 @given(st.text(max_size=30))
 def test_a_whole_number_is_read_or_refused_never_a_surprise(text: str) -> None:
     class Env:

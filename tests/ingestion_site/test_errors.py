@@ -25,3 +25,8 @@ def test_other_pages_answer_people(client: Client) -> None:
 
 def test_the_bare_address_leads_to_the_admin(client: Client) -> None:
     assert client.get("/")["Location"] == "/admin/"
+
+
+def test_a_browser_that_asks_for_an_icon_leaves_no_warning(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    assert client.get("/favicon.ico").status_code == 204
+    assert caplog.records == []
