@@ -51,6 +51,8 @@ def tour(stack: Stack, key: str, password: str | None, example: samples.Sample |
         f"API docs   {stack.address}/api/docs/",
         f"Data       {stack.data_dir}",
         f"Logs       {stack.data_dir / 'logs'}",
+        f"Commands   {manage(stack)} queue stats",
+        f"           {manage(stack)} api_key create NAME --scopes submit,read",
         "",
     ]
     if password:
@@ -65,7 +67,11 @@ def tour(stack: Stack, key: str, password: str | None, example: samples.Sample |
             f"Submit a document of the bucket {settings.S3_BUCKET}: replace {PLACEHOLDER.key}, its name and its type "
             "by those of your own (this API key lives as long as this run):"
         )
-    lines += [submit, "", curl(stack, key, example or PLACEHOLDER), ""]
+    lines += [
+        submit, "", curl(stack, key, example or PLACEHOLDER), "",
+        "Then, with the task_id of the answer, read its status; and its text once it is completed:",
+        "", "TASK=...", curl_get(stack, key, "status"), curl_get(stack, key, "result"), "",
+    ]  # fmt: skip
     return Text("\n".join(lines))
 
 
@@ -75,13 +81,19 @@ def manage(stack: Stack) -> str:
     return ".venv/bin/python manage.py" + (f" --data-dir {shlex.quote(str(stack.data_dir))}" if elsewhere else "")
 
 
+def curl_get(stack: Stack, key: str, what: str) -> str:
+    """A curl command that reads the status or the result of the task in $TASK. Results end in no line break."""
+    header = shlex.quote(f"Authorization: Bearer {key}")
+    return f"curl -sS -w '\\n' {stack.address}/api/documents/task/$TASK/{what} -H {header}"
+
+
 def curl(stack: Stack, key: str, sample: samples.Sample) -> str:
     """A curl command that submits `sample`; on several lines, for a POSIX shell."""
     body = samples.submission(sample)
     del body["file_size"]
     return " \\\n  ".join(
         [
-            f"curl -X POST {stack.address}/api/documents/process",
+            f"curl -sS -X POST {stack.address}/api/documents/process",
             f"-H {shlex.quote(f'Authorization: Bearer {key}')}",
             "-H 'Content-Type: application/json'",
             f"-d {shlex.quote(json.dumps(body))}",

@@ -79,6 +79,8 @@ class Stack:
             **os.environ,
             "DATA_DIR": str(self.data_dir),
             "REDIS_URL": redis_url,
+            # Webhooks carry the result's URL: an absolute one, as far as we know the service's address.
+            "PUBLIC_URL": settings.PUBLIC_URL or self.address,
             "DJANGO_SETTINGS_MODULE": "ingestion_site.settings",
             "PYTHONUNBUFFERED": "1",
         }

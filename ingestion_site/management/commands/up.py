@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from django.conf import settings
@@ -83,7 +84,8 @@ class Command(BaseCommand):
         with Supervisor(announce=self.announce, keep_open=(lock,)) as supervisor, self.farewell(supervisor):
             redis_url = self.start_broker(stack, supervisor)
             self.prepare_database()
-            password = first_start.first_staff_password()
+            # Shown once, beside the rest of the tour: a run that only ingests the samples leaves it to a later one.
+            password = None if options["exit_after_samples"] else first_start.first_staff_password()
             self.console.print("Starting the web server and the workers ...")
             stack.start_web(supervisor, redis_url)
             stack.start_workers(supervisor, redis_url)
@@ -92,10 +94,10 @@ class Command(BaseCommand):
                 results = [] if options["no_samples"] else self.ingest_samples(stack, key, documents)
                 if results:
                     self.console.print(results_table(results))
-                self.console.print(tour(stack, key, password, samples.example(documents)), soft_wrap=True)
                 if options["exit_after_samples"]:
                     self.judge(results)
                 else:
+                    self.console.print(tour(stack, key, password, samples.example(documents)), soft_wrap=True)
                     self.serve()
 
     def start_broker(self, stack: Stack, supervisor: Supervisor) -> str:
@@ -104,7 +106,8 @@ class Command(BaseCommand):
             try:
                 get_ledger_broker().ready_sets.require_supported()
             except QueueAdminError as error:
-                raise CannotStart(f"The server that REDIS_URL names cannot be used. {error}") from error
+                server = server_of(settings.REDIS_URL)
+                raise CannotStart(f"The server that REDIS_URL names, {server}, cannot be used. {error}") from error
             return str(settings.REDIS_URL)
         self.console.print(f"Starting the embedded Valkey in {stack.data_dir} ...")
         return stack.start_broker(supervisor)
@@ -166,6 +169,15 @@ class Command(BaseCommand):
             for number in STOP_SIGNALS:
                 signal.signal(number, lambda *_: supervisor.kill_soon())
             self.console.print("Stopping; running documents are given back. Ctrl-C again stops at once.")
+
+
+def server_of(url: str) -> str:
+    """Host and port of a Redis URL, or the path of its socket; never the user or the password."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return parts.path
+    host = parts.hostname or "localhost"
+    return f"{f'[{host}]' if ':' in host else host}:{parts.port or 6379}"
 
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
