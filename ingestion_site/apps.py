@@ -18,6 +18,6 @@ class IngestionSiteConfig(DjangoDramatiqConfig):
     verbose_name = "Ingestion site"
 
     def ready(self) -> None:
-        """Set the broker up, and let worker processes end with their master."""
+        """Let worker processes end with their master."""
         super().ready()
         dramatiq.get_broker().add_middleware(FollowMaster())
