@@ -46,6 +46,7 @@ class JobMessage(MessageProxy):
     def __init__(self, held: Held, runtime: WorkerRuntime) -> None:
         job = held.job
         throws = runtime.actors[job.actor].options.get("throws", ())
+        throws = throws if isinstance(throws, tuple) else (throws,)
         message: Message[Any] = Message(
             queue_name=DRAMATIQ_QUEUE,
             actor_name=job.actor,

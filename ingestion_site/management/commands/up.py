@@ -84,8 +84,7 @@ class Command(BaseCommand):
         with Supervisor(announce=self.announce, keep_open=(lock,)) as supervisor, self.farewell(supervisor):
             redis_url = self.start_broker(stack, supervisor)
             self.prepare_database()
-            # Shown once, beside the rest of the tour: a run that only ingests the samples leaves it to a later one.
-            password = None if options["exit_after_samples"] else first_start.first_staff_password()
+            password = first_start.first_staff_password()
             self.console.print("Starting the web server and the workers ...")
             stack.start_web(supervisor, redis_url)
             stack.start_workers(supervisor, redis_url)
@@ -94,10 +93,11 @@ class Command(BaseCommand):
                 results = [] if options["no_samples"] else self.ingest_samples(stack, key, documents)
                 if results:
                     self.console.print(results_table(results))
+                # Also when it stops at once: the password of the first staff user is shown only here.
+                self.console.print(tour(stack, key, password, samples.example(documents)), soft_wrap=True)
                 if options["exit_after_samples"]:
                     self.judge(results)
                 else:
-                    self.console.print(tour(stack, key, password, samples.example(documents)), soft_wrap=True)
                     self.serve()
 
     def start_broker(self, stack: Stack, supervisor: Supervisor) -> str:
