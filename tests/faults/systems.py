@@ -92,7 +92,7 @@ class Ours(System):
 class Stock(System):
     def broker(self) -> Broker:
         """With Dramatiq's own middleware and redis-py's own retries: as its guide sets it up."""
-        return RedisBroker(url=self.url, namespace=self.namespace)
+        return RedisBroker(url=self.url, namespace=self.namespace)  # type: ignore[no-untyped-call]  # Dramatiq's
 
 
 Make = Callable[[], System]

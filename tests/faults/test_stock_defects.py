@@ -200,10 +200,11 @@ def test_vanishing_dead_letters(system: System) -> None:
     """Stock: they are deleted after seven days, read or not."""
     from queueadmin import retention
     from queueadmin.models import Job
+    from queueadmin.states import State
     from tests.queueadmin.factories import job_in
 
     # Given a dead letter of ten years ago
-    job_id, _ = job_in("dead_letter")
+    job_id, _ = job_in(State.DEAD_LETTER)
     Job.objects.filter(pk=job_id).update(finished_at=timezone.now() - timedelta(days=3650))
     # When retention has been at work
     list(retention.clean(retention.Ages(completed=24, cancelled=24, failed=24)))

@@ -116,8 +116,8 @@ class World:
     def prepare(self) -> None:
         """An empty database with its tables, an empty Redis, an empty effect log."""
         with psycopg.connect(self.postgres.url(), autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE IF EXISTS "{self.database}" WITH (FORCE)')  # type: ignore[call-overload]  # our own name
-            connection.execute(f'CREATE DATABASE "{self.database}"')  # type: ignore[call-overload]  # as above
+            connection.execute(f'DROP DATABASE IF EXISTS "{self.database}" WITH (FORCE)')
+            connection.execute(f'CREATE DATABASE "{self.database}"')
         with self.redis() as client:
             client.flushall()
         (self.directory / "none.env").touch()

@@ -69,7 +69,7 @@ def lock_table(world: World, dice: random.Random) -> None:
     """Nobody can write for some seconds, as while an index is built without CONCURRENTLY."""
     table = "queueadmin_job" if world.is_ledger else "django_dramatiq_task"
     with world.sql() as connection, connection.transaction():
-        connection.execute(f"LOCK TABLE {table} IN SHARE MODE")  # type: ignore[call-overload]  # a literal of ours
+        connection.execute(f"LOCK TABLE {table} IN SHARE MODE")
         time.sleep(8.0)
 
 
@@ -81,7 +81,7 @@ def lock_rows(world: World, dice: random.Random) -> None:
         else "SELECT 1 FROM django_dramatiq_task WHERE status <> 'done' LIMIT 20 FOR UPDATE SKIP LOCKED"
     )
     with world.sql() as connection, connection.transaction():
-        connection.execute(query)  # type: ignore[call-overload]  # a literal of ours
+        connection.execute(query)
         time.sleep(12.0)
 
 
