@@ -154,9 +154,8 @@ def as_time(value: Any) -> datetime | None:
     """A timestamp as a raw cursor returns it: SQLite's carry no zone, or are text; all are UTC."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    if value is None or value.tzinfo is not None:
-        return value  # type: ignore[no-any-return]  # psycopg returns datetime or None
-    return value.replace(tzinfo=UTC)  # type: ignore[no-any-return]
+    moment: datetime | None = value
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def query(sql: str, parameters: Row | None = None) -> list[Row]:

@@ -131,7 +131,7 @@ class Ledger(OnPostgres):
         self.run(*python("manage.py", "migrate", "--verbosity", "0"))
 
     def empty(self) -> None:
-        self.connection.execute(f"TRUNCATE {self._tables}, queueadmin_workerprocess")  # type: ignore[call-overload]
+        self.connection.execute(f"TRUNCATE {self._tables}, queueadmin_workerprocess")  # type: ignore[call-overload]  # psycopg wants a literal; the names are ours
 
     def _fill(self, jobs: int) -> None:
         self.empty()
