@@ -71,8 +71,8 @@ class IngestionTask(models.Model):
     """The request to ingest one document, as it was accepted. Its id is its job's id.
 
     Never changed after the insert (retention blanks `metadata` and `callback_url`), so it may carry the
-    indexes that people search by: the job, which is written with every transition, carries none of them. No foreign key in the database: it would be
-    checked by every insert and locked by every claim.
+    indexes that people search by: the job, which is written with every transition, carries none of them.
+    No foreign key in the database: it would be checked by every insert and locked by every claim.
     """
 
     job = models.OneToOneField(
