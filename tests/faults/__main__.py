@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     report.table(console, results)
     if options.out:
         options.out.write_text(json.dumps(report.as_json(results, seed=options.seed, jobs=options.jobs), indent=2))
-    console.print(report.last_line(results.get(LEDGER, [])))
+    console.print(report.last_line(results.get(LEDGER) or results[STOCK]))
     return 0 if all(row.is_clean for row in results.get(LEDGER, [])) else 1
 
 
