@@ -62,6 +62,7 @@ def test_lost_fetch_reply(system: System) -> None:
     actor = system.actor(broker)
     system.work(broker)
     lost = system.wire.drop(system.fetch)
+    time.sleep(1.0)  # the fetch that waits already would bring the job home
     # When a job is sent
     actor.send(1)
     wait_until(lambda: lost.dropped, seconds=5, what="the reply to be dropped")
