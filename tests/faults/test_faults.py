@@ -33,6 +33,8 @@ def test_nothing_is_lost_and_nothing_ends_twice(broken_world: World) -> None:
     assert found.jobs == 600
     assert (found.lost, found.doubled, found.broken) == (0, 0, [])
     assert found.recovery(0.99) <= 20
+    # And a worker did die, and was started again
+    assert sum(master.deaths for master in broken_world.fleet.masters) >= 1
 
 
 def test_every_fault_has_a_name_and_says_what_it_does() -> None:
