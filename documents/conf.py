@@ -1,6 +1,7 @@
 """What the settings say, as the objects that do the work: stores, sandbox, webhook and retention policy.
 
-Each is made at its first use and kept for the life of the process; nothing below this layer reads a setting.
+Each is made at its first use and kept for the life of the process. Nothing below this layer reads a
+setting, but `encryption` its keys.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ class Environment:
     debug: bool
     log_level: str
     secret_key: str
+    encryption_keys: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     csrf_trusted_origins: tuple[str, ...]
     behind_https_proxy: bool
@@ -94,6 +95,7 @@ def read(file: Path | None = None) -> Environment:
         debug=reader.boolean("DEBUG", False),
         log_level=reader.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
         secret_key=_secret_key(reader, data_dir),
+        encryption_keys=_encryption_keys(reader),
         allowed_hosts=reader.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
         csrf_trusted_origins=_origins(reader),
         behind_https_proxy=reader.boolean("BEHIND_HTTPS_PROXY", False),
@@ -151,6 +153,15 @@ def _secret_key(reader: Reader, data_dir: Path) -> str:
     if len(given) < 32:
         raise WrongSetting("SECRET_KEY", "at least 32 random characters, or unset to have one made")
     return given
+
+
+def _encryption_keys(reader: Reader) -> tuple[str, ...]:
+    keys = reader.names("ENCRYPTION_KEYS", ())
+    if any(len(key) < 32 for key in keys):
+        raise WrongSetting(
+            "ENCRYPTION_KEYS", "random texts of at least 32 characters each, by commas, the newest first"
+        )
+    return keys
 
 
 def _webhook_secret(reader: Reader, data_dir: Path) -> str:

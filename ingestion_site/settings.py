@@ -21,6 +21,7 @@ for sentence in ENVIRONMENT.warnings:
 DATA_DIR = ENVIRONMENT.data_dir
 DEBUG = ENVIRONMENT.debug
 SECRET_KEY = ENVIRONMENT.secret_key
+ENCRYPTION_KEYS = list(ENVIRONMENT.encryption_keys)
 ALLOWED_HOSTS = list(ENVIRONMENT.allowed_hosts)
 CSRF_TRUSTED_ORIGINS = list(ENVIRONMENT.csrf_trusted_origins)
 

@@ -36,6 +36,7 @@ WRONG = [
     ("DEBUG", "maybe", "true or false"),
     ("LOG_LEVEL", "LOUD", "one of DEBUG, INFO"),
     ("SECRET_KEY", "short", "at least 32 random characters"),
+    ("ENCRYPTION_KEYS", "k" * 40 + ",short", "at least 32 characters each"),
     ("DATABASE_URL", "mysql://db/name", "sqlite:// or postgres://"),
     ("DATABASE_URL", "postgresql://db:port/name", "sqlite:// or postgres://"),
     ("DATABASE_URL", "postgresql://db", "with the database's name"),
