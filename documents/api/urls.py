@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.common import no_append_slash
 
-from documents.api import views
+from documents.api import base, following, operating, results, submission
 
 
 def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:
@@ -18,11 +18,11 @@ def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:
 
 
 urlpatterns = [
-    *_endpoint("process", views.Process, "process"),
-    *_endpoint("queue/stats", views.Stats, "queue-stats"),
-    *_endpoint("task/<str:task_id>/status", views.Status, "task-status"),
-    *_endpoint("task/<str:task_id>/result", views.Result, "task-result"),
-    *_endpoint("task/<str:task_id>/retry", views.Retry, "task-retry"),
+    *_endpoint("process", submission.Process, "process"),
+    *_endpoint("queue/stats", following.Stats, "queue-stats"),
+    *_endpoint("task/<str:task_id>/status", following.Status, "task-status"),
+    *_endpoint("task/<str:task_id>/result", results.Result, "task-result"),
+    *_endpoint("task/<str:task_id>/retry", operating.Retry, "task-retry"),
     # Not worth a redirect to itself with a slash.
-    re_path("", no_append_slash(views.Nothing.as_view())),
+    re_path("", no_append_slash(base.Nothing.as_view())),
 ]

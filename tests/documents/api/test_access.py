@@ -10,7 +10,7 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from documents import api_keys
-from documents.api import urls, views
+from documents.api import base, urls
 from documents.models import ApiKey, Scope
 from queueadmin.states import State
 from tests.documents.api.client import PROCESS, STATS, Api, assert_problem, submission
@@ -169,5 +169,5 @@ def test_no_answer_holds_the_key(make_key: Callable[..., Any]) -> None:
 
 
 def test_every_view_of_the_api_is_in_the_table() -> None:
-    declared = {view for _, _, view in ENDPOINTS} | {views.ApiView, views.TaskView, views.Nothing}
-    assert set(views.ApiView.__subclasses__()) | set(views.TaskView.__subclasses__()) <= declared
+    declared = {view for _, _, view in ENDPOINTS} | {base.ApiView, base.TaskEndpoint, base.Nothing}
+    assert set(base.ApiView.__subclasses__()) | set(base.TaskEndpoint.__subclasses__()) <= declared

@@ -1,0 +1,126 @@
+"""The fields of requests, strict about type and size; and names that answers are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from documents.api.body import unstorable
+from documents.callbacks import addresses
+from queueadmin.states import State
+
+MAX_METADATA_BYTES = 16 * 1024
+MAX_METADATA_DEPTH = 16
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class PlainText(serializers.CharField):
+    """One line of text, kept exactly as it came. Numbers are not turned into text."""
+
+    default_error_messages = {
+        "invalid": "This must be a string.",
+        "control": "Control characters and halves of surrogate pairs are not allowed.",
+    }
+
+    def __init__(self, *, max_length: int, **kwargs: Any) -> None:
+        super().__init__(max_length=max_length, trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if _CONTROL.search(data):
+            self.fail("control")
+        if not self.allow_blank and not data.strip():
+            self.fail("blank")
+        return data
+
+
+@extend_schema_field(
+    {"oneOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "integer"}]}, component_name="Identifier"
+)
+class Identifier(PlainText):
+    """An id of the client's own. Many clients number their users, so integers are taken and kept as text."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if isinstance(data, int) and not isinstance(data, bool):
+            data = str(data)
+        return super().run_validation(data)
+
+
+class DocumentKey(serializers.CharField):
+    """A key of the document store. What it may look like is decided by `documents.storage.normalise_key`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=1024, trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
+class StrictInteger(serializers.IntegerField):
+    """A JSON integer; neither text nor true."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, (int, float)) or data != data // 1:
+            self.fail("invalid")
+        return int(data)
+
+
+class CallbackURL(PlainText):
+    """Where to send the webhook: http or https, without a user. Its address is checked at every delivery."""
+
+    default_error_messages = {"url": "This must be an http:// or https:// URL with a host and without a user name."}
+
+    def to_internal_value(self, data: Any) -> str:
+        url = super().to_internal_value(data)
+        if url and not _is_callback_url(url):
+            self.fail("url")
+        return url
+
+
+def _is_callback_url(url: str) -> bool:
+    """Whether the webhook client understands the URL. Which addresses it may go to is asked at delivery."""
+    try:
+        addresses.parse(url, allow_private=True)
+    except addresses.CallbackRefused:
+        return False
+    return True
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}}, component_name="Metadata")
+class Metadata(serializers.Field[dict[str, Any], Any, Any, Any]):
+    """A JSON object of the client's own, kept with the task."""
+
+    default_error_messages = {
+        "invalid": "This must be a JSON object.",
+        "unstorable": "{reason}",
+        "too_large": f"This is larger than {MAX_METADATA_BYTES:,} bytes of JSON.",
+    }
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("invalid")
+        if reason := unstorable(data, max_depth=MAX_METADATA_DEPTH):
+            self.fail("unstorable", reason=reason)
+        if len(json.dumps(data, ensure_ascii=False).encode()) > MAX_METADATA_BYTES:
+            self.fail("too_large")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+@extend_schema_field({"type": "string", "enum": [str(state) for state in State]}, component_name="State")
+class StateName(serializers.CharField):
+    """A task's state, as docs/state_machine.md explains them."""
+
+
+@extend_schema_field({"type": "string", "enum": ["queued"]}, component_name="Queued")
+class Queued(serializers.CharField):
+    """Accepted; from here on the status endpoint tells."""

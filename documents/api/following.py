@@ -1,0 +1,47 @@
+"""Following tasks: where one stands, and how many stand where."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from documents import selectors
+from documents.api import bodies, schema
+from documents.api.auth import caller_of
+from documents.api.base import ApiView, TaskEndpoint, task_id_of
+from documents.api.serializers import QueueStatistics, TaskStatus
+from documents.models import Scope
+
+
+class Status(TaskEndpoint):
+    """Where a task stands."""
+
+    scopes = frozenset({Scope.READ})
+
+    @extend_schema(
+        operation_id="read_task_status",
+        summary="Read a task's status",
+        responses={200: TaskStatus, **schema.problems(401, 403, 404, 405, 500, 503)},
+    )
+    def get(self, request: Request, task_id: str) -> Response:
+        """Where the task stands, what it is doing, and how it ended."""
+        view = selectors.find_task(task_id_of(task_id), tenant=caller_of(request).tenant)
+        return Response(bodies.status(view, selectors.webhook_job(view)))
+
+
+class Stats(ApiView):
+    """Counts."""
+
+    scopes = frozenset({Scope.READ, Scope.OPERATE})
+
+    @extend_schema(
+        operation_id="read_queue_stats",
+        summary="Count tasks",
+        responses={200: QueueStatistics, **schema.problems(401, 403, 405, 500, 503)},
+    )
+    def get(self, request: Request) -> Response:
+        """Ingestion tasks of the key's tenant, or of all tenants for the scope operate; webhooks do not count."""
+        caller = caller_of(request)
+        tenant = None if Scope.OPERATE in caller.scopes else caller.tenant
+        return Response(bodies.stats(selectors.queue_stats(tenant=tenant)))
