@@ -22,9 +22,12 @@ help: ## Show this help
 run: $(VENV)/base.stamp ## Start everything on this machine and ingest the samples (ARGS="--port 9000")
 	@$(BIN)/python manage.py up $(ARGS)
 
+# Each process starts servers of its own; a file's tests stay together, for what they share.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/dev.stamp ## Run the tests: all on PostgreSQL, then those for both databases on SQLite (ARGS="-x")
-	$(BIN)/python -m pytest $(ARGS)
-	$(BIN)/python -m pytest --database=sqlite -m both_databases $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --database=sqlite -m both_databases $(ARGS)
 
 bench: $(VENV)/bench.stamp ## Measure against raw Dramatiq and other peers (OUT=f.json ONLY=noop,posts,pickup ROUNDS=3 QUICK=1)
 	@$(BIN)/python -m tests.bench $(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY)) \

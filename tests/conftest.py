@@ -44,6 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Set the environment, before pytest-django (which comes last) loads the settings."""
+    if _only_hands_out(config):
+        return
     data_dir = Path(tempfile.mkdtemp(prefix="ingestion-tests-"))
     config.stash[DATA_DIR] = data_dir
     config.stash[POSTGRES_PORT] = servers.free_port()
@@ -63,7 +65,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    shutil.rmtree(config.stash[DATA_DIR], ignore_errors=True)
+    if not _only_hands_out(config):
+        shutil.rmtree(config.stash[DATA_DIR], ignore_errors=True)
+
+
+def _only_hands_out(config: pytest.Config) -> bool:
+    """Whether this process gives the tests to others (`-n 2`).
+
+    Each of those has servers, ports and a data directory of its own. What this process put into the environment
+    would reach them before they can choose, because pytest-django loads the settings that it finds named there.
+    """
+    return bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
 
 
 @pytest.fixture(scope="session")
