@@ -301,5 +301,6 @@ class Dispatcher(threading.Thread):
 
     def _maintain(self) -> None:
         minutes.fold()
+        minutes.sum_up()
         presence.forget_workers(older_than_hours=_FORGET_WORKERS_HOURS)
         presence.clear_stray_progress()

@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import transaction
 
 from queueadmin import sql
+from queueadmin.counters import FAILURES, OUTCOMES
 from queueadmin.edges import ENDED, WAITING
 from queueadmin.ids import uuid7
 from queueadmin.jobs import Claim, ClaimedJob, Finished, FollowUp, NewJob, Outcome, Ready, Submitted
@@ -224,7 +225,7 @@ _WANTED = "j.cancel_requested_at IS NOT NULL AND w.state IN ('retrying', 'pendin
 """A job that was asked to stop is not queued once more, whatever its worker says."""
 
 
-def _finish_write() -> Write:
+def _finish_write(*, failures: bool) -> Write:
     d = sql.dialect()
     ended = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
     return Write(
@@ -240,7 +241,7 @@ def _finish_write() -> Write:
         returning=("id", "state"),
         edge="CASE WHEN u.state = 'cancelled' THEN 'stop' ELSE w.edge END",
         detail="w.detail",
-        counted=True,
+        counts=(OUTCOMES, FAILURES) if failures else (OUTCOMES,),
         passes_locked=True,
     )
 
@@ -254,11 +255,12 @@ def finish(outcomes: Sequence[Outcome], *, worker_id: int, now: datetime | None 
     """
     outcomes = _first_of_each_token(outcomes)
     rows = [_outcome_row(outcome) for outcome in outcomes]
+    write = _finish_write(failures=any(outcome.failed for outcome in outcomes))
     if not any(outcome.job.follow_up for outcome in outcomes):
-        written = sql.perform(_finish_write(), rows, worker_id=worker_id, rescuing=0, now=now)
+        written = sql.perform(write, rows, worker_id=worker_id, rescuing=0, now=now)
         return Finished(written=len(written), due=tuple(_released(outcomes, written)))
     with transaction.atomic():
-        written = sql.perform(_finish_write(), rows, worker_id=worker_id, rescuing=0, now=now)
+        written = sql.perform(write, rows, worker_id=worker_id, rescuing=0, now=now)
         follow_ups = _follow_ups_of(outcomes, written)
         due = submit(follow_ups, now=now).ready if follow_ups else ()
     return Finished(written=len(written), due=(*_released(outcomes, written), *due))
@@ -353,12 +355,12 @@ def rescue(
             f"run_at = {d.now}, finished_at = CASE WHEN {asked} OR {too_often} THEN {d.now} ELSE NULL END, "
             f"error_code = CASE WHEN {too_often} THEN 'poison' ELSE 'worker_lost' END, "
             f"error_message = CASE WHEN {too_often} THEN 'Its worker died each time it ran.' "
-            "ELSE 'Its worker stopped answering.' END"
+            "ELSE 'Its worker stopped answering.' END, fingerprint = ''"
         ),
         returning=("id", "state", "run", "payload", "partition_key"),
         edge="'rescue'",
         detail="%(detail)s",
-        counted=True,
+        counts=(OUTCOMES, FAILURES),
         limit="ORDER BY j.id LIMIT %(limit)s",
     )
     detail = json.dumps({"workers": [str(worker) for worker in lost]})
@@ -406,7 +408,7 @@ def _end(
         returning=("id", "state", "run", "payload", "partition_key"),
         edge=f"'{edge}'",
         detail="%(detail)s",
-        counted=True,
+        counts=(OUTCOMES,),
     )
     with transaction.atomic():
         ended = sql.perform(write, _id_rows(ids), detail=json.dumps({"by": by}), rescuing=0, now=now)

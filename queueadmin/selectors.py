@@ -16,6 +16,7 @@ from dramatiq import get_broker
 
 from queueadmin import lookup, sql
 from queueadmin.conf import queue_settings
+from queueadmin.minutes import counted
 from queueadmin.models import JobEvent, JobMinute, JobProgress, QueueControl, WorkerProcess
 from queueadmin.sql import JOB, Row
 from queueadmin.states import TERMINAL, State
@@ -32,7 +33,7 @@ _OPEN_STATES = [state for state in State if state not in (State.COMPLETED, State
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """Outcomes since the ledger began, or since its counters were pruned. Times in milliseconds, summed."""
+    """Outcomes since the ledger began. Times in milliseconds, summed; `attempts` are claims that ended."""
 
     completed: int = 0
     failed: int = 0
@@ -41,6 +42,7 @@ class Totals:
     retried: int = 0
     released: int = 0
     rescued: int = 0
+    attempts: int = 0
     wait_ms: int = 0
     run_ms: int = 0
 
@@ -132,7 +134,7 @@ def totals(actor: str | None = None, partition_key: str | None = None) -> Totals
     condition, parameters = _filter(actor=actor, partition_key=partition_key)
     names = [item.name for item in fields(Totals)]
     sums = ", ".join(f"COALESCE(SUM({name}), 0) AS {name}" for name in names)
-    row = sql.query(f"SELECT {sums} FROM {sql.MINUTE} WHERE true{condition}", parameters)[0]
+    row = sql.query(f"SELECT {sums} FROM {counted(condition)} c", parameters)[0]
     return Totals(**{name: int(row[name]) for name in names})
 
 

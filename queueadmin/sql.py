@@ -13,7 +13,7 @@ deadlocked in 10 of 21 tries; with the ordered `FOR UPDATE` in none.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,14 +23,20 @@ from django.db import connection, transaction
 
 JOB = "queueadmin_job"
 EVENT = "queueadmin_jobevent"
-MINUTE = "queueadmin_jobminute"
 CONTROL = "queueadmin_queuecontrol"
 
 Row = dict[str, Any]
 Columns = Mapping[str, str]
 """Column name -> kind: uuid, text, integer, float, json."""
 
-COUNTERS = ("completed", "failed", "dead_letter", "cancelled", "retried", "released", "rescued")
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """A statement that adds up what a write changed, in its transaction; given the source of `u`, and which columns of
+    the changed jobs it reads."""
+
+    columns: tuple[str, ...]
+    statement: Callable[[str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +49,7 @@ class Write:
     returning: tuple[str, ...]
     edge: str
     detail: str = "NULL"
-    counted: bool = False
+    counts: tuple[Count, ...] = ()
     limit: str = ""
     """Instead of caller's rows, take the first jobs that match the guard: `ORDER BY ... LIMIT ...`."""
 
@@ -85,6 +91,10 @@ class PostgreSQL:
     def json_path(self, value: str, *path: str) -> str:
         return value + "".join(f"->'{key}'" for key in path)
 
+    def newest(self, ids: str) -> str:
+        """The greatest of many ids: aggregates over uuid came with PostgreSQL 18."""
+        return f"MAX({ids}::text)::uuid"
+
     def time(self, value: datetime | None) -> Any:
         return value
 
@@ -118,6 +128,9 @@ class SQLite:
 
     def json_path(self, value: str, *path: str) -> str:
         return f"json_extract({value}, '$.{'.'.join(path)}')"
+
+    def newest(self, ids: str) -> str:
+        return f"MAX({ids})"
 
     def time(self, value: datetime | None) -> Any:
         return (value or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
@@ -196,13 +209,14 @@ def _postgresql_statement(write: Write) -> str:
         given = f"{dialect().rows(write.columns)} w ON w.id = j.id"
         locked = f"SELECT w.* FROM {JOB} j JOIN {given} WHERE {write.guard} ORDER BY j.id FOR UPDATE OF j{skip}"
         after = "u JOIN l w ON w.id = u.id"
-    counters = f",\nc AS ({_count_statement('u')})" if write.counted else ""
-    columns = dict.fromkeys(("id", "attempt", *write.returning, *(_COUNTED if write.counted else ())))
+    counts = "".join(f",\nc{number} AS ({count.statement('u')})" for number, count in enumerate(write.counts))
+    counted = (column for count in write.counts for column in count.columns)
+    columns = dict.fromkeys(("id", "attempt", *write.returning, *counted))
     return (
         f"WITH l AS ({locked}),\n"
         f"u AS (UPDATE {JOB} j SET {write.assignments} FROM l w WHERE j.id = w.id "
         f"RETURNING {', '.join(f'j.{name}' for name in columns)}),\n"
-        f"e AS ({_event_statement(write, after)}){counters}\n"
+        f"e AS ({_event_statement(write, after)}){counts}\n"
         f"SELECT {', '.join(f'u.{name}' for name in write.returning)} FROM u"
     )
 
@@ -225,8 +239,8 @@ def _perform_on_sqlite(write: Write, bound: Row) -> list[Row]:
     after = f"(SELECT * FROM {JOB} WHERE id IN (SELECT value FROM json_each(%(changed)s))) u"
     joined = after if write.limit else f"{after} JOIN {d.rows(write.columns)} w ON w.id = u.id"
     execute(_event_statement(write, joined), bound)
-    if write.counted:
-        execute(_count_statement(after), bound)
+    for count in write.counts:
+        execute(count.statement(after), bound)
     return changed
 
 
@@ -234,54 +248,6 @@ def _event_statement(write: Write, source: str) -> str:
     return (
         f"INSERT INTO {EVENT} (job_id, edge, attempt, worker_id, at, detail) "
         f"SELECT u.id, {write.edge}, u.attempt, %(worker_id)s, {dialect().now}, {write.detail} FROM {source}"
-    )
-
-
-_COUNTED = (
-    "queue",
-    "actor",
-    "partition_key",
-    "state",
-    "crashes",
-    "claimed_at",
-    "run_at",
-    "created_at",
-    "worker_id",
-)
-
-
-def _count_statement(source: str) -> str:
-    """Add the outcomes in `u` to this process's row of the minute.
-
-    A retried outcome is one that went to `retrying` because of a failure; a rescue goes there too
-    and is told apart by the parameter `rescuing`.
-    """
-    d = dialect()
-    cases = {
-        "completed": "u.state = 'completed'",
-        "failed": "u.state = 'failed'",
-        "dead_letter": "u.state = 'dead_letter'",
-        "cancelled": "u.state = 'cancelled'",
-        "retried": "u.state = 'retrying' AND %(rescuing)s = 0",
-        "released": "u.state = 'pending' AND %(rescuing)s = 0",
-        "rescued": "%(rescuing)s = 1",
-    }
-    sums = ", ".join(f"SUM(CASE WHEN {condition} THEN 1 ELSE 0 END)" for condition in cases.values())
-    due = "COALESCE(u.run_at, u.created_at)"
-    # Times are of attempts, so of what a worker ended: who cancels a waiting job has not run it.
-    ended = (
-        "u.state IN ('completed', 'failed', 'dead_letter', 'cancelled') AND u.claimed_at IS NOT NULL "
-        "AND %(worker_id)s IS NOT NULL"
-    )
-    wait = f"SUM(CASE WHEN {ended} THEN {d.milliseconds(due, 'u.claimed_at')} ELSE 0 END)"
-    run = f"SUM(CASE WHEN {ended} THEN {d.milliseconds('u.claimed_at', d.now)} ELSE 0 END)"
-    updates = ", ".join(f"{name} = {MINUTE}.{name} + excluded.{name}" for name in (*COUNTERS, "wait_ms", "run_ms"))
-    return (
-        f"INSERT INTO {MINUTE} (minute, source_id, queue, actor, partition_key, {', '.join(COUNTERS)}, "
-        "wait_ms, run_ms) "
-        f"SELECT {d.minute}, COALESCE(%(worker_id)s, 0), u.queue, u.actor, u.partition_key, {sums}, {wait}, {run} "
-        f"FROM {source} WHERE true GROUP BY u.queue, u.actor, u.partition_key "
-        f"ON CONFLICT (minute, source_id, queue, actor, partition_key) DO UPDATE SET {updates}"
     )
 
 

@@ -14,11 +14,11 @@ import pytest
 import redis
 from django.utils import timezone
 
-from queueadmin import lifecycle, minutes, presence
+from queueadmin import lifecycle, presence
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.dispatch import Dispatcher, Timetable, lost_workers, sweep, sweep_pages
 from queueadmin.jobs import order_key_now
-from queueadmin.models import Job, JobEvent, JobMinute, WorkerProcess
+from queueadmin.models import Job, JobEvent, WorkerProcess
 from queueadmin.states import State
 from tests.queueadmin.factories import claimed, new_job, submitted
 from tests.servers import wait_until
@@ -187,26 +187,6 @@ def test_a_timetable_answers_once_per_period() -> None:
     assert not table.due("a", 5)
     now[0] = 5.0
     assert table.due("a", 5)
-
-
-def test_folding_keeps_every_total() -> None:
-    # Given minutes counted by several processes: some just now, some an hour ago, some three days ago
-    now = timezone.now().replace(second=0, microsecond=0)
-    for age in (timedelta(), timedelta(hours=1), timedelta(days=3), timedelta(days=3, minutes=7)):
-        for source in (11, 12, 13):
-            JobMinute.objects.create(
-                minute=now - age, source_id=source, queue="q", actor="act", partition_key="t", completed=2, failed=1,
-                wait_ms=10,
-            )  # fmt: skip
-    # When they are folded, twice
-    minutes.fold()
-    minutes.fold()
-    # Then there are fewer rows and the same totals
-    rows = list(JobMinute.objects.all())
-    assert len(rows) <= 6
-    assert sum(row.completed for row in rows) == 24
-    assert sum(row.failed for row in rows) == 12
-    assert sum(row.wait_ms for row in rows) == 120
 
 
 def test_a_periodic_actor_is_sent_once_per_period(broker: LedgerRedisBroker, run_worker: Callable[..., object]) -> None:

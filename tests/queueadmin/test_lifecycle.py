@@ -5,11 +5,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from queueadmin import edges, lifecycle, sql
+from queueadmin import counters, edges, lifecycle
 from queueadmin.ids import new_token, uuid7
 from queueadmin.jobs import Claim, ClaimedJob, Outcome, order_key_now
-from queueadmin.models import Job, JobEvent, JobMinute, QueueControl
+from queueadmin.models import FailureMinute, Job, JobEvent, JobMinute, QueueControl
 from queueadmin.states import TERMINAL, State
 from tests.queueadmin.factories import OTHER_WORKER, WORKER, claimed, job_in, new_job, state_of, submitted
 
@@ -245,6 +247,55 @@ def test_outcomes_are_counted_with_the_batch() -> None:
         assert all(row.wait_ms >= 0 and row.run_ms >= 0 for row in rows)
 
 
+def test_failures_are_counted_by_what_they_were_and_what_they_led_to() -> None:
+    # Given two retries of one kind, a failure, a dead letter and a success
+    jobs = [claimed(submitted(partition_key="acme")) for _ in range(5)]
+    lifecycle.finish(
+        [
+            lifecycle.retry_later(jobs[0], delay=60, code="storage_unavailable", message="m", fingerprint="f1"),
+            lifecycle.retry_later(jobs[1], delay=60, code="storage_unavailable", message="m", fingerprint="f1"),
+            lifecycle.fail(jobs[2], code="encrypted", message="m", fingerprint="f2"),
+            lifecycle.bury(jobs[3], code="storage_unavailable", message="m", fingerprint="f1"),
+            lifecycle.complete(jobs[4]),
+        ],
+        worker_id=WORKER,
+    )
+    # Then each kind has one row with its count, and an example to look at
+    rows = FailureMinute.objects.filter(partition_key="acme", source_id=WORKER)
+    counted = {(row.state, row.error_code, row.fingerprint): row.count for row in rows}
+    assert counted == {
+        ("retrying", "storage_unavailable", "f1"): 2,
+        ("failed", "encrypted", "f2"): 1,
+        ("dead_letter", "storage_unavailable", "f1"): 1,
+    }
+    assert FailureMinute.objects.get(state="retrying").example_id in (jobs[0].id, jobs[1].id)
+
+
+def test_a_rescue_is_a_failure_of_its_own_kind_and_ends_the_attempt() -> None:
+    job_in(State.PROCESSING)
+    lifecycle.rescue([WORKER], worker_id=OTHER_WORKER, max_crashes=3)
+    row = FailureMinute.objects.get()
+    assert (row.state, row.error_code, row.count) == ("retrying", "worker_lost", 1)
+    assert JobMinute.objects.get().attempts == 1
+
+
+def test_every_way_out_of_an_attempt_counts_one_attempt_and_what_never_ran_none() -> None:
+    for state in State:
+        job_in(state)  # five of the eight have ended an attempt
+    waiting, _ = job_in(State.PENDING)
+    lifecycle.cancel([waiting], by="me")
+    _, job = job_in(State.PROCESSING)
+    assert job is not None
+    lifecycle.finish([lifecycle.release(job, reason="shutdown")], worker_id=WORKER)
+    assert sum(JobMinute.objects.values_list("attempts", flat=True)) == 6
+
+
+def test_a_batch_of_successes_writes_nothing_about_failures() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        job_in(State.COMPLETED)
+    assert not [query for query in queries.captured_queries if "failureminute" in query["sql"]]
+
+
 def test_times_come_from_the_given_clock() -> None:
     at = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
     job = new_job(delay=60.0)
@@ -261,7 +312,7 @@ def test_ids_are_time_ordered_and_tokens_are_random() -> None:
 
 
 def totals() -> tuple[int, ...]:
-    rows = list(JobMinute.objects.values_list(*sql.COUNTERS))
+    rows = list(JobMinute.objects.values_list(*counters.COUNTERS))
     return tuple(sum(column) for column in zip(*rows, strict=True)) if rows else ()
 
 
