@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from documents import rendering
 from documents.exceptions import DocumentError
-from documents.extraction import rendering
 from documents.extraction.base import Extraction, Identity, JsonValue, to_dict
 from documents.extraction.errors import ExtractionError
 from documents.extraction.identify import identify
@@ -130,13 +130,9 @@ def _extract(path: Path, identity: Identity, *, job: JobContext, sandbox: Sandbo
 def _store(extraction: Extraction, fetched: Downloaded, *, steps: Steps, results: ResultStore) -> str:
     """Write the result under a key that holds task and attempt: a late writer overwrites only its own."""
     source: dict[str, JsonValue] = {"source": {"sha256": fetched.sha256, "bytes": fetched.bytes}}
-    markdown = rendering.markdown_chunks(extraction)
+    parts = rendering.parts(extraction, source)
     return results.write(
-        steps.job.id,
-        steps.job.attempt,
-        text=_cancellable(rendering.text_chunks(extraction), steps),
-        markdown=_cancellable(markdown, steps) if extraction.markdown else None,
-        document=_cancellable(rendering.json_chunks(extraction, source), steps),
+        steps.job.id, steps.job.attempt, ((part, _cancellable(chunks, steps)) for part, chunks in parts)
     )
 
 

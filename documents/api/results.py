@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
-from django.http import FileResponse, HttpResponseBase
+from django.http import FileResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from documents import conf, selectors
+from documents import conf, rendering, selectors
 from documents.api import schema
 from documents.api.auth import caller_of
 from documents.api.base import TaskEndpoint, task_id_of
@@ -18,11 +18,9 @@ from documents.api.problem import Problem
 from documents.api.serializers import TaskResult
 from documents.exceptions import ResultNotFound
 from documents.models import Scope
-from documents.storage.results import DOCUMENT, MARKDOWN, TEXT, Part, ResultStore
+from documents.storage.results import MARKDOWN, TEXT, Part, ResultStore
 
 _TEXT, _MARKDOWN, _JSON = "text/plain", "text/markdown", "application/json"
-_PARTS: dict[str, tuple[Part, ...]] = {_TEXT: (TEXT,), _MARKDOWN: (MARKDOWN, TEXT), _JSON: (DOCUMENT,)}
-"""What is served as which type. Where an engine knew no headings or tables, the plain text is the Markdown."""
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -50,22 +48,27 @@ class Result(TaskEndpoint):
         return _stream(key, chosen)
 
 
-def _stream(key: str, media_type: str) -> FileResponse:
-    """A stored object, copied to the client in chunks: nothing of it is parsed or kept in memory."""
+def _stream(key: str, media_type: str) -> HttpResponseBase:
+    """A stored result, sent in chunks: whatever its size, little of it is in memory."""
     store = conf.result_store()
-    part, length = _first_stored(store, key, _PARTS[media_type])
-    content_type = _JSON if media_type == _JSON else f"{media_type}; charset=utf-8"
-    response = FileResponse(store.open(key, part), content_type=content_type)
+    if media_type == _JSON:
+        document = rendering.stored_document(store, key)
+        return _sent(StreamingHttpResponse(document.chunks, content_type=_JSON), document.size)
+    part, size = _text_part(store, key) if media_type == _MARKDOWN else (TEXT, store.size(key, TEXT))
+    response = FileResponse(store.open(key, part), content_type=f"{media_type}; charset=utf-8")
     response.block_size = _CHUNK_BYTES
-    response.headers["Content-Length"] = str(length)
-    response.headers["Vary"] = "Accept"
     del response.headers["Content-Disposition"]  # the store's file name means nothing to the client
+    return _sent(response, size)
+
+
+def _sent(response: StreamingHttpResponse, size: int) -> StreamingHttpResponse:
+    response.headers["Content-Length"] = str(size)
+    response.headers["Vary"] = "Accept"
     return response
 
 
-def _first_stored(store: ResultStore, key: str, parts: tuple[Part, ...]) -> tuple[Part, int]:
-    """Return the first of the parts that this result has, and its size in bytes. Raises ResultNotFound."""
-    for part in parts[:-1]:
-        with contextlib.suppress(ResultNotFound):
-            return part, store.size(key, part)
-    return parts[-1], store.size(key, parts[-1])
+def _text_part(store: ResultStore, key: str) -> tuple[Part, int]:
+    """Return the Markdown and its size in bytes; where the engine knew no headings or tables, the plain text is it."""
+    with contextlib.suppress(ResultNotFound):
+        return MARKDOWN, store.size(key, MARKDOWN)
+    return TEXT, store.size(key, TEXT)

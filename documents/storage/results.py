@@ -4,11 +4,11 @@ Each attempt of a task owns these objects:
 
     <place>/<task id>/<attempt>/text.txt       the plain text, UTF-8
     <place>/<task id>/<attempt>/text.md        the same with headings, lists and tables, where the engine knows them
-    <place>/<task id>/<attempt>/result.json    text, pages, metadata, warnings, engines: what the API serves as JSON
+    <place>/<task id>/<attempt>/record.json    all else: metadata, warnings, engines, and where each page ends
 
-Three objects instead of one, so that each of the API's representations is a copy from disk to socket: no parsing, no
-memory, whatever the size. The price is the text stored three times (text.txt; whole and by page in the JSON).
-Compression was left out for the same reason: plain bytes can be served to every client as they are.
+Text and Markdown are copies from disk to socket: no parsing, no memory, whatever the size. The JSON that the API serves
+is put together from all three while it is sent (`documents.rendering`), so that the text is stored once. Compression
+was left out for the same reason: plain bytes can be served to every client as they are.
 
 The attempt in the key makes a late writer harmless: it can only ever overwrite its own attempt.
 """
@@ -28,15 +28,18 @@ from documents.exceptions import DocumentNotFound, InvalidKey, ResultNotFound, S
 from documents.storage.directory import sync_directory
 from documents.storage.s3 import S3Bucket, S3Connection
 
-Part = Literal["text.txt", "text.md", "result.json"]
+Part = Literal["text.txt", "text.md", "record.json"]
 TEXT: Part = "text.txt"
 MARKDOWN: Part = "text.md"
-DOCUMENT: Part = "result.json"
+RECORD: Part = "record.json"
+
+Parts = Iterable[tuple[Part, Iterable[bytes]]]
+"""What is stored: each object, and its bytes piece by piece."""
 
 _CONTENT_TYPES: dict[Part, str] = {
     TEXT: "text/plain; charset=utf-8",
     MARKDOWN: "text/markdown; charset=utf-8",
-    DOCUMENT: "application/json",
+    RECORD: "application/json",
 }
 
 _SPOOL_BYTES = 1024 * 1024
@@ -45,15 +48,7 @@ _SPOOL_BYTES = 1024 * 1024
 class ResultStore(Protocol):
     """Stores, serves and removes results. `key` is "<task id>/<attempt>"."""
 
-    def write(
-        self,
-        task_id: UUID,
-        attempt: int,
-        *,
-        text: Iterable[bytes],
-        document: Iterable[bytes],
-        markdown: Iterable[bytes] | None = None,
-    ) -> str:
+    def write(self, task_id: UUID, attempt: int, parts: Parts) -> str:
         """Store the objects and return the key. Writing the same attempt again replaces it.
 
         Raises StorageUnavailable (retryable) or StorageDenied.
@@ -86,15 +81,6 @@ def _parsed(key: str) -> tuple[UUID, int]:
     return parsed
 
 
-def _parts(
-    text: Iterable[bytes], document: Iterable[bytes], markdown: Iterable[bytes] | None
-) -> Iterator[tuple[Part, Iterable[bytes]]]:
-    yield TEXT, text
-    if markdown is not None:
-        yield MARKDOWN, markdown
-    yield DOCUMENT, document
-
-
 class DirectoryResultStore:
     """Results below a directory, fanned out by the end of the task id.
 
@@ -105,22 +91,14 @@ class DirectoryResultStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def write(
-        self,
-        task_id: UUID,
-        attempt: int,
-        *,
-        text: Iterable[bytes],
-        document: Iterable[bytes],
-        markdown: Iterable[bytes] | None = None,
-    ) -> str:
+    def write(self, task_id: UUID, attempt: int, parts: Parts) -> str:
         """See ResultStore. All files are on disk before their directory gets its name."""
         task_dir = self._task_dir(task_id)
         with _file_errors():
             task_dir.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=task_dir))
             try:
-                for part, chunks in _parts(text, document, markdown):
+                for part, chunks in parts:
                     _write_through(staging / part, chunks)
                 sync_directory(staging)
                 _replace_directory(staging, task_dir / str(int(attempt)))
@@ -203,18 +181,10 @@ class S3ResultStore:
         self._bucket = S3Bucket(connection)
         self._name = connection.bucket
 
-    def write(
-        self,
-        task_id: UUID,
-        attempt: int,
-        *,
-        text: Iterable[bytes],
-        document: Iterable[bytes],
-        markdown: Iterable[bytes] | None = None,
-    ) -> str:
+    def write(self, task_id: UUID, attempt: int, parts: Parts) -> str:
         """See ResultStore. The key is returned after all objects are stored; nobody knows it before."""
         key = result_key(task_id, attempt)
-        for part, chunks in _parts(text, document, markdown):
+        for part, chunks in parts:
             # Spooled to a file, since the protocol wants the length first and memory stays bounded.
             with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
                 file.writelines(chunks)

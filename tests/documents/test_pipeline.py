@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from documents import pipeline
+from documents import pipeline, rendering
 from documents.exceptions import DocumentNotFound, DocumentTooLarge
-from documents.extraction import rendering
-from documents.extraction.base import Extraction, Limits, Page
+from documents.extraction.base import Limits
 from documents.extraction.errors import Damaged, Empty, UnsupportedType
 from documents.extraction.sandbox import Sandbox
 from documents.pipeline import Document, Tools
@@ -89,12 +88,10 @@ def test_text_and_json_are_stored_under_task_and_attempt(tools: Tools, put: Any,
     assert result["engine"]
     assert len(result["sha256"]) == 64
     assert result["warnings"] == []
-    # And the stored JSON agrees with the stored text
-    with (
-        tools.results.open(result["key"], "text.txt") as text,
-        tools.results.open(result["key"], "result.json") as data,
-    ):
-        stored, plain = json.load(data), text.read().decode()
+    # And the JSON agrees with the stored text
+    with tools.results.open(result["key"], "text.txt") as text:
+        plain = text.read().decode()
+    stored = json.loads(b"".join(rendering.stored_document(tools.results, result["key"]).chunks))
     assert stored["text"] == plain
     assert plain.strip() == "Grüße"
     assert result["characters"] == stored["characters"] == len(plain)
@@ -201,38 +198,6 @@ def test_a_download_stops_when_the_job_does(tools: Tools, tmp_path: Path) -> Non
     with pytest.raises(JobCancelled):
         pipeline.run(document("a.txt"), job=job, tools=replace(tools, store=EndlessStore(tmp_path)))
     assert leftovers(tmp_path) == []
-
-
-# -- encoding --------------------------------------------------------------------------------------
-
-
-def extraction(*texts: str) -> Extraction:
-    pages = tuple(Page(number=number, text=text, label=f"p{number}") for number, text in enumerate(texts, start=1))
-    return Extraction(
-        text="\n\n".join(texts), pages=pages, engine="e", content_type="text/plain", metadata={"title": "t"}
-    )
-
-
-def test_a_long_text_comes_in_chunks_and_reads_back_whole() -> None:
-    # Given a text of several chunks, with characters of every width at their borders
-    found = extraction('aé€😀"\\\n' * 200_000, "second")
-    # Then both representations hold it unchanged
-    assert b"".join(rendering.text_chunks(found)).decode() == found.text
-    stored = json.loads(b"".join(rendering.json_chunks(found)))
-    assert stored["text"] == found.text
-    assert [page["text"] for page in stored["pages"]] == [page.text for page in found.pages]
-    assert stored["pages"][1] == {"number": 2, "label": "p2", "text": "second"}
-    assert stored["metadata"] == {"title": "t"}
-
-
-def test_half_a_character_pair_does_not_spoil_a_result() -> None:
-    found = extraction("a\ud800b")
-    assert b"".join(rendering.text_chunks(found)) == b"a?b"
-    assert json.loads(b"".join(rendering.json_chunks(found)))["text"] == "a?b"
-
-
-def test_a_document_without_pages_is_stored_too() -> None:
-    assert json.loads(b"".join(rendering.json_chunks(extraction())))["pages"] == []
 
 
 # -- workspace -------------------------------------------------------------------------------------

@@ -24,10 +24,10 @@ def test_a_document_becomes_text(service: Service) -> None:
     assert job.result["characters"] == len("Grüße aus Mai")
     assert job.result["content_type"] == "text/plain"
     assert job.result["warnings"][0].startswith("size_mismatch")
-    # And both representations are stored under the task and the attempt
+    # And it is stored under the task and the attempt
     stored = service.data_dir / "results" / task.hex[-2:] / job.result["key"]
     assert (stored / "text.txt").read_text() == "Grüße aus Mai"
-    assert json.loads((stored / "result.json").read_text())["text"] == "Grüße aus Mai"
+    assert json.loads((stored / "record.json").read_text())["head"]["characters"] == len("Grüße aus Mai")
     # And the history tells each step once
     assert service.edges(task) == ["submit", "claim", "complete"]
     # And the dispatcher has started the hourly clean-up, once

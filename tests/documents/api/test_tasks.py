@@ -10,7 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from documents import conf
+from documents import conf, rendering
+from documents.extraction.base import Extraction, Page
 from queueadmin import lifecycle
 from queueadmin.models import Job, JobMinute, JobProgress, OperationLog
 from queueadmin.states import State
@@ -29,16 +30,12 @@ STATUS_KEYS = {
 def stored() -> Callable[..., uuid.UUID]:
     """A completed task whose result is really stored."""
 
-    def make(markdown: str | None = None) -> uuid.UUID:
+    def make(markdown: str = "") -> uuid.UUID:
         task_id = task_in(State.COMPLETED)
-        document = {"text": "héllo", "pages": [{"number": 1, "text": "héllo", "label": ""}], "metadata": {}}
-        conf.result_store().write(
-            task_id,
-            1,
-            text=["héllo".encode()],
-            markdown=None if markdown is None else [markdown.encode()],
-            document=[json.dumps(document).encode()],
+        found = Extraction(
+            text="héllo", pages=(Page(number=1, text="héllo"),), engine="e", content_type="t", markdown=markdown
         )
+        conf.result_store().write(task_id, 1, rendering.parts(found))
         return task_id
 
     return make
@@ -188,9 +185,9 @@ def test_json_holds_text_pages_and_metadata(api: Api, stored: Callable[[], uuid.
     assert body["metadata"] == {}
 
 
-@pytest.mark.parametrize(("markdown", "body"), [("# Héllo", "# Héllo"), (None, "héllo")])
+@pytest.mark.parametrize(("markdown", "body"), [("# Héllo", "# Héllo"), ("", "héllo")])
 def test_markdown_is_served_and_is_the_plain_text_where_there_is_none(
-    api: Api, stored: Callable[..., uuid.UUID], markdown: str | None, body: str
+    api: Api, stored: Callable[..., uuid.UUID], markdown: str, body: str
 ) -> None:
     response = api.get(of_task(stored(markdown=markdown), "result"), Accept="text/markdown, text/plain;q=0.5")
     assert response.headers["Content-Type"] == "text/markdown; charset=utf-8"

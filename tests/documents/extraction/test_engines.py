@@ -435,7 +435,7 @@ def test_extraction_imports_no_django() -> None:
     """In a process of its own, with everything imported that a child can import."""
     script = (
         "import json, sys, textract, documents.extraction.sandbox, documents.extraction.child, "
-        "documents.extraction.identify, documents.extraction.registry, documents.extraction.rendering; "
+        "documents.extraction.identify, documents.extraction.registry; "
         "print(json.dumps(sorted(sys.modules)))"
     )
     done = subprocess.run(

@@ -12,8 +12,8 @@ import pytest
 
 from documents.extraction.errors import ExtractionError
 from documents.extraction.identify import identify
-from documents.extraction.rendering import json_chunks, text_chunks
 from documents.extraction.sandbox import Sandbox
+from documents.rendering import json_chunks, text_chunks
 from tests.documents.extraction.conftest import SAMPLES, sample_paths
 
 

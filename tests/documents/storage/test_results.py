@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from documents import rendering
 from documents.exceptions import InvalidKey, ResultNotFound, StorageUnavailable
+from documents.extraction.base import Extraction, Page
 from documents.storage import DirectoryResultStore, DirectoryStore, ResultStore, S3Connection, S3ResultStore
-from documents.storage.results import DOCUMENT, MARKDOWN, TEXT, Part
+from documents.storage.results import MARKDOWN, RECORD, TEXT, Part
 
 TASK = UUID("0199a000-0000-7000-8000-0000000000aa")
 OTHER = UUID("0199a000-0000-7000-8000-0000000001aa")
 
 
 def write(results: ResultStore, task: UUID = TASK, attempt: int = 1, text: bytes = b"text") -> str:
-    return results.write(task, attempt, text=[text[:2], text[2:]], document=iter([b'{"text": ', b'"x"}']))
+    return results.write(task, attempt, [(TEXT, [text[:2], text[2:]]), (RECORD, iter([b'{"size": ', b"1}"]))])
 
 
 def read(results: ResultStore, key: str, part: Part = TEXT) -> bytes:
@@ -24,16 +27,16 @@ def read(results: ResultStore, key: str, part: Part = TEXT) -> bytes:
         return file.read()
 
 
-def test_both_representations_come_back_as_written(results: ResultStore) -> None:
+def test_all_parts_come_back_as_written(results: ResultStore) -> None:
     key = write(results, text="Grüße".encode())
     assert key == f"{TASK}/1"
     assert read(results, key) == "Grüße".encode()
-    assert read(results, key, DOCUMENT) == b'{"text": "x"}'
+    assert read(results, key, RECORD) == b'{"size": 1}'
     assert results.size(key) == len("Grüße".encode())
 
 
 def test_markdown_is_kept_where_there_is_some(results: ResultStore) -> None:
-    key = results.write(TASK, 1, text=[b"title"], markdown=[b"# ", b"title"], document=[b"{}"])
+    key = results.write(TASK, 1, [(TEXT, [b"title"]), (MARKDOWN, [b"# ", b"title"]), (RECORD, [b"{}"])])
     assert read(results, key, MARKDOWN) == b"# title"
     with pytest.raises(ResultNotFound):
         results.size(write(results, OTHER), MARKDOWN)
@@ -44,6 +47,21 @@ def test_a_result_can_be_read_in_pieces(results: ResultStore) -> None:
     with results.open(key) as file:
         assert file.read(3) == b"abc"
         assert file.read(3) == b"def"
+
+
+@pytest.mark.parametrize("repeated", [1, 200_000], ids=["short", "long"])
+def test_the_json_is_put_together_from_what_is_stored(results: ResultStore, repeated: int) -> None:
+    # Given a result of two pages, read back whole or, above a megabyte, in pieces
+    pages = tuple(Page(number=number, text='"Grüße"\n' * repeated) for number in (1, 2))
+    text = "\n\n".join(page.text for page in pages)
+    found = Extraction(text=text, pages=pages, engine="e", content_type="t", markdown="# Grüße\n" * repeated)
+    key = results.write(TASK, 1, rendering.parts(found))
+    # When its JSON is asked for
+    document = rendering.stored_document(results, key)
+    data = b"".join(document.chunks)
+    # Then it is that of the extraction
+    assert data == b"".join(rendering.json_chunks(found))
+    assert len(data) == document.size
 
 
 def test_attempts_do_not_touch_each_other(results: ResultStore) -> None:
@@ -67,7 +85,7 @@ def test_delete_removes_all_attempts_of_one_task_and_may_be_repeated(results: Re
     with pytest.raises(ResultNotFound):
         results.open(key)
     with pytest.raises(ResultNotFound):
-        results.size(key, DOCUMENT)
+        results.size(key, RECORD)
     assert read(results, other) == b"text"
 
 
@@ -81,14 +99,14 @@ def test_a_key_that_is_not_ours_never_becomes_a_path(results: ResultStore, key: 
 
 def test_a_result_that_fails_half_way_is_not_there(tmp_path: Path) -> None:
     # Given a source of text that breaks off
-    def broken() -> object:
+    def broken() -> Iterator[bytes]:
         yield b"half"
         raise ConnectionResetError
 
     results = DirectoryResultStore(tmp_path / "results")
     # When it is written
     with pytest.raises(StorageUnavailable):
-        results.write(TASK, 1, text=[b"whole"], document=broken())  # type: ignore[arg-type]  # breaks on purpose
+        results.write(TASK, 1, [(TEXT, [b"whole"]), (RECORD, broken())])
     # Then no part of it can be read, and nothing is left over
     with pytest.raises(ResultNotFound):
         results.open(f"{TASK}/1")
