@@ -7,10 +7,9 @@ a state it looks at all current jobs of that state, which have an index.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.core.paginator import Paginator
@@ -20,6 +19,7 @@ from django.utils import timezone
 from dramatiq import get_broker
 
 from queueadmin import selectors
+from queueadmin.ids import first_id_at
 from queueadmin.states import TERMINAL, State
 
 if TYPE_CHECKING:
@@ -31,12 +31,6 @@ WINDOW = timedelta(days=7)
 """How far back a search without an index looks."""
 
 _SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
-
-
-def first_id_at(moment: datetime) -> UUID:
-    """The smallest UUID version 7 of a moment: `pk__gte` it means "created since"."""
-    milliseconds = max(0, int(moment.timestamp() * 1000))
-    return UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62)
 
 
 def since(span: timedelta) -> Q:

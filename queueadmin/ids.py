@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import datetime
 from uuid import UUID
 
 _RANDOM_BITS = (1 << 76) - 1
@@ -34,6 +35,12 @@ def new_token() -> UUID:
 def new_worker_id() -> int:
     """A worker's id: 62 random bits, which fit a signed 64-bit column."""
     return secrets.randbits(62) | 1
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """The smallest UUID version 7 of a moment: ids from it on were made since."""
+    milliseconds = max(0, int(moment.timestamp() * 1000))
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | 0x2 << 62)
 
 
 def _compose(timestamp_ms: int, bits: int) -> UUID:
