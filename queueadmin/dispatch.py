@@ -32,6 +32,8 @@ LEASE_NAME = "dispatcher"
 _LEASE_SECONDS = 6.0
 _RENEW_SECONDS = 2.0
 _RESCUE_SECONDS = 1.0
+_EVIDENCE_SECONDS = 1.0
+"""A rescue waits this long for the master of a dead worker to say how it died; usually that takes 50 ms."""
 _EPOCH_SECONDS = 2.0
 _PERIODIC_SECONDS = 5.0
 _MAINTENANCE_SECONDS = 60.0
@@ -92,12 +94,14 @@ def _missing(sets: ReadySets, page: list[Ready]) -> list[Ready]:
     return [job for jobs in bands.values() for job in sets.missing(jobs)]
 
 
-def lost_workers(*, silent_seconds: float, judge_is_sound: bool, me: presence.Identity) -> list[int]:
+def lost_workers(
+    *, silent_seconds: float, judge_is_sound: bool, me: presence.Identity, evidence_seconds: float = 0.0
+) -> list[int]:
     """Bury the workers that are gone, and name every worker whose claims must be rescued.
 
     A worker of this host whose process is gone is lost at once. One that is merely silent is lost
     after `silent_seconds`, and only if the judge's own beats were on time all the while: when the
-    database was away, everybody was silent.
+    database was away, everybody was silent. Whoever reaps the worker gets `evidence_seconds` to say how it died.
     """
     for worker in presence.living():
         if worker.id == me.id:
@@ -108,7 +112,9 @@ def lost_workers(*, silent_seconds: float, judge_is_sound: bool, me: presence.Id
             presence.bury(worker.id, silent_for=silent_seconds)
     holding = lookup.holding_workers()  # before the living: who registers and claims in between is no orphan
     living = {worker.id for worker in presence.living()} | {me.id}
-    return [worker for worker in holding if worker not in living]
+    lost = [worker for worker in holding if worker not in living]
+    waited_for = presence.unexplained(seconds=evidence_seconds) if lost and evidence_seconds else frozenset()
+    return [worker for worker in lost if worker not in waited_for]
 
 
 class Timetable:
@@ -242,6 +248,7 @@ class Dispatcher(threading.Thread):
             silent_seconds=self._settings.silent_seconds,
             judge_is_sound=self._beats_on_time(),
             me=self._me,
+            evidence_seconds=_EVIDENCE_SECONDS,
         )
         if not lost:
             return

@@ -144,6 +144,9 @@ class WorkerProcess(models.Model):
     beat_at = models.DateTimeField()
     buried_at = models.DateTimeField(null=True, help_text="Judged silent: its jobs were rescued; it must exit.")
     stopped_at = models.DateTimeField(null=True)
+    peak_memory = models.BigIntegerField(null=True, help_text="Most bytes that it and its children were seen to take.")
+    exit_code = models.IntegerField(null=True, help_text="As its master reaped it; empty if nobody did.")
+    exit_signal = models.IntegerField(null=True)
 
     class Meta:
         default_permissions = ("view",)

@@ -13,10 +13,9 @@ from uuid import UUID
 from queueadmin import sql
 from queueadmin.context import Progress
 from queueadmin.ids import new_worker_id
+from queueadmin.sql import PROGRESS, WORKER
 
-WORKER = "queueadmin_workerprocess"
 LEASE = "queueadmin_lease"
-PROGRESS = "queueadmin_jobprogress"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +43,10 @@ class Beat:
 def identify(worker_id: int, *, name: str = "") -> Identity:
     """This process. `host` names host, boot and process namespace, within which a pid means something."""
     pid = os.getpid()
-    host = f"{socket.gethostname()}/{_boot()}"
     return Identity(
         id=worker_id,
         name=name or f"{socket.gethostname()}:{pid}",
-        host=host,
+        host=this_host(),
         pid=pid,
         pid_started=started(pid) or "",
     )
@@ -75,6 +73,11 @@ def _alive(pid: int) -> str | None:
     return ""
 
 
+def this_host() -> str:
+    """Host, boot and process namespace."""
+    return f"{socket.gethostname()}/{_boot()}"
+
+
 def _boot() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
@@ -98,13 +101,16 @@ def register(me: Identity, *, queues: Sequence[str], actors: Iterable[str], thre
     )  # fmt: skip
 
 
-def beat(worker_id: int, *, busy: int, unwritten: int) -> bool:
-    """Say that this worker is alive. False when it was buried meanwhile, or its row is gone: it must exit."""
+def beat(worker_id: int, *, busy: int, unwritten: int, peak_memory: int | None = None) -> bool:
+    """Say that this worker is alive. False when it was buried meanwhile, or its row is gone: it must exit.
+
+    `peak_memory` is the most bytes that it took so far.
+    """
     d = sql.dialect()
     changed = sql.execute(
-        f"UPDATE {WORKER} SET beat_at = {d.now}, busy = %(busy)s, unwritten = %(unwritten)s "
-        "WHERE id = %(id)s AND buried_at IS NULL",
-        {"id": worker_id, "busy": busy, "unwritten": unwritten, "now": d.time(None)},
+        f"UPDATE {WORKER} SET beat_at = {d.now}, busy = %(busy)s, unwritten = %(unwritten)s, "
+        "peak_memory = COALESCE(%(peak)s, peak_memory) WHERE id = %(id)s AND buried_at IS NULL",
+        {"id": worker_id, "busy": busy, "unwritten": unwritten, "peak": peak_memory, "now": d.time(None)},
     )
     return changed == 1
 
@@ -153,6 +159,35 @@ def bury(worker_id: int, *, silent_for: float) -> bool:
         {"id": worker_id, "ms": int(silent_for * 1000), "now": d.time(None)},
     )
     return changed == 1
+
+
+def record_death(*, host: str, pid: int, exit_code: int, peak_memory: int) -> bool:
+    """Write how a worker of `host` ended, as its parent saw it. False when no such worker had registered.
+
+    `exit_code` is negative for a signal, as in subprocess; `peak_memory` is bytes.
+    """
+    larger = "CASE WHEN peak_memory >= %(peak)s THEN peak_memory ELSE %(peak)s END"
+    changed = sql.execute(
+        f"UPDATE {WORKER} SET exit_code = %(code)s, exit_signal = %(signal)s, peak_memory = {larger} "
+        f"WHERE id = (SELECT id FROM {WORKER} WHERE host = %(host)s AND pid = %(pid)s AND stopped_at IS NULL "
+        "AND exit_code IS NULL AND exit_signal IS NULL ORDER BY started_at DESC LIMIT 1)",
+        {
+            "host": host[:200], "pid": pid, "peak": peak_memory, "code": exit_code if exit_code >= 0 else None,
+            "signal": -exit_code if exit_code < 0 else None,
+        },
+    )  # fmt: skip
+    return changed == 1
+
+
+def unexplained(*, seconds: float) -> frozenset[int]:
+    """Workers that were buried less than `seconds` ago and of whose end nobody has reported yet."""
+    d = sql.dialect()
+    rows = sql.query(
+        f"SELECT id FROM {WORKER} WHERE buried_at > {d.after('%(seconds)s')} AND exit_code IS NULL "
+        "AND exit_signal IS NULL",
+        {"seconds": -seconds, "now": d.time(None)},
+    )
+    return frozenset(int(row["id"]) for row in rows)
 
 
 def forget_workers(*, older_than_hours: float) -> int:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from dramatiq import get_broker
 
-from queueadmin import lookup, sql
+from queueadmin import deaths, lookup, sql
 from queueadmin.conf import queue_settings
 from queueadmin.minutes import counted
 from queueadmin.models import JobEvent, JobMinute, JobProgress, QueueControl, WorkerProcess
@@ -88,6 +88,10 @@ class Worker:
     silent_for: float
     state: str
     """`alive`, `silent` (its next judge will bury it), `buried` (its jobs were rescued) or `stopped`."""
+    ended: str = ""
+    """How it died, in words, where its master saw it."""
+    peak_memory: int | None = None
+    """The most bytes that it and its children were seen to take."""
 
     @property
     def is_silent(self) -> bool:
@@ -273,7 +277,8 @@ def _worker(row: WorkerProcess, silent_for: float) -> Worker:
     return Worker(
         id=row.pk, name=row.name, host=row.host, pid=row.pid, queues=tuple(row.queues), actors=tuple(row.actors),
         threads=row.threads, busy=row.busy, unwritten=row.unwritten, started_at=row.started_at, beat_at=row.beat_at,
-        silent_for=silent_for, state=_worker_state(row, silent_for),
+        silent_for=silent_for, state=_worker_state(row, silent_for), peak_memory=row.peak_memory,
+        ended=deaths.cause(row.exit_code, row.exit_signal),
     )  # fmt: skip
 
 

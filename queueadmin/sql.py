@@ -24,6 +24,8 @@ from django.db import connection, transaction
 JOB = "queueadmin_job"
 EVENT = "queueadmin_jobevent"
 CONTROL = "queueadmin_queuecontrol"
+WORKER = "queueadmin_workerprocess"
+PROGRESS = "queueadmin_jobprogress"
 
 Row = dict[str, Any]
 Columns = Mapping[str, str]

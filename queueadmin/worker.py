@@ -27,6 +27,7 @@ from queueadmin.hand import Hand, Held
 from queueadmin.ids import new_worker_id
 from queueadmin.jobs import ClaimedJob, Outcome
 from queueadmin.ledger import Claimer, Writer
+from queueadmin.memory import PeakMemory
 from queueadmin.ready import Publisher, ReadySets
 from queueadmin.sanitize import Unrecordable, clean_json
 from queueadmin.sql import Row
@@ -261,6 +262,7 @@ class BeatThread(threading.Thread):
         self._clock = clock
         self._halt = threading.Event()
         self._beats: deque[float] = deque(maxlen=600)
+        self._memory = PeakMemory()
         self._strangers: set[UUID] = set()
         self._reported: dict[UUID, Progress] = {}
 
@@ -305,7 +307,10 @@ class BeatThread(threading.Thread):
     def _vouch(self) -> None:
         runtime = self._runtime
         alive = presence.beat(
-            runtime.identity.id, busy=len(runtime.hand.running()), unwritten=len(runtime.writer.tokens())
+            runtime.identity.id,
+            busy=len(runtime.hand.running()),
+            unwritten=len(runtime.writer.tokens()),
+            peak_memory=self._memory.sample(),
         )
         if not alive:
             runtime.abandon()

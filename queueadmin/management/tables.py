@@ -101,7 +101,10 @@ def workers_table(workers: Sequence[Worker]) -> Table:
     for worker in workers:
         table.add_row(
             cell(worker.name),
-            cell(worker.state, "green" if worker.state == "alive" else "red"),
+            cell(
+                f"{worker.state}, {worker.ended}" if worker.ended else worker.state,
+                "green" if worker.state == "alive" else "red",
+            ),
             f"{display.duration(worker.silent_for)} ago",
             cell(worker.host),
             *(str(number) for number in (worker.pid, worker.busy, worker.threads, worker.unwritten)),

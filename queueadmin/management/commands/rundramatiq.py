@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +21,7 @@ from django_dramatiq.management.commands import rundramatiq
 from queueadmin.broker import LedgerRedisBroker, get_ledger_broker
 from queueadmin.conf import queue_settings
 from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable, ConfigurationError
+from queueadmin.management import master
 from queueadmin.sql import JOB
 from queueadmin.worker import JOINING
 
@@ -75,11 +76,16 @@ class Command(rundramatiq.Command):
         os.environ[SHUTDOWN_VARIABLE] = str(options["worker_shutdown_timeout"] / 1000)
         options["worker_shutdown_timeout"] = int(JOINING * options["worker_shutdown_timeout"])
         self.wait_for_servers(broker, seconds=options.pop("wait"))
-        options["queues"] = None
         # A signal between here and Dramatiq's own handlers would kill the process with a bad exit code. The mask
         # outlives exec, and Dramatiq lifts it once it listens.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        super().handle(**options)  # type: ignore[no-untyped-call]  # as is all of django_dramatiq
+        arguments = master_arguments(options, self.discover_tasks_modules())
+        self.stdout.write(f" * Running dramatiq: {' '.join(arguments)}\n\n")
+        self.stdout.flush()
+        # Whatever the current directory is, the interpreter finds this project as manage.py does.
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*options["path"], os.environ.get("PYTHONPATH")]))
+        # Not django_dramatiq's own handle(), which executes `dramatiq`: that one keeps to itself how a worker died.
+        os.execv(sys.executable, [sys.executable, "-m", master.__name__, *arguments])  # noqa: S606  (no shell is meant)
 
     def discover_tasks_modules(self) -> list[str]:
         """Import the task modules, which declares their actors; only once, because each is announced."""
@@ -100,6 +106,23 @@ class Command(rundramatiq.Command):
         broker.close()
         if problem:
             raise CommandError(problem)
+
+
+def master_arguments(options: Mapping[str, Any], modules: Sequence[str]) -> list[str]:
+    """Dramatiq's own options, from django_dramatiq's. Not --queues: it is ours, and went into the environment."""
+    arguments = ["--path", *options["path"]]
+    for name in ("processes", "threads", "worker_shutdown_timeout"):
+        arguments += [f"--{name.replace('_', '-')}", str(options[name])]
+    if options["watch_dir"]:
+        arguments += ["--watch", options["watch_dir"], *["--watch-use-polling"] * options["use_polling_watcher"]]
+    for name in ("pid_file", "log_file"):
+        if options[name]:
+            arguments += [f"--{name.replace('_', '-')}", options[name]]
+    for function in options["forks"]:
+        arguments += ["--fork-function", function]
+    for name in ("skip_logging", "use_spawn"):
+        arguments += [f"--{name.replace('_', '-')}"] * options[name]
+    return [*arguments, *["-v"] * (options["verbosity"] - 1), *modules]
 
 
 def known_queues(broker: LedgerRedisBroker, wanted: Iterable[str]) -> list[str]:
