@@ -92,7 +92,7 @@ def test_a_wrong_value_is_refused_with_its_name_and_what_is_allowed(
     assert allowed in message
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL", "SECRET_KEY", "WEBHOOK_SECRET"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ENCRYPTION_KEYS", "WEBHOOK_SECRET"])
 def test_a_wrong_secret_is_not_repeated(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "wrong://user:hunter2@host")
     with pytest.raises(WrongSetting) as caught:
