@@ -16,6 +16,7 @@ import environ
 
 from ingestion_site import database, embedded_state, env_file, secret_files
 from ingestion_site.variables import Reader, WrongSetting
+from queueadmin.redis_client import RedisOptions, WrongOption
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
@@ -40,7 +41,7 @@ class Environment:
     behind_https_proxy: bool
     public_url: str
     database: dict[str, Any]
-    redis_url: str
+    redis: RedisOptions
     redis_is_embedded: bool
     queue_name: str
     task_status_expiry_hours: int
@@ -80,7 +81,7 @@ def read(file: Path | None = None) -> Environment:
     environ.Env.read_env(env_file.as_file(lines))
     reader = Reader(environ.Env())
     data_dir = _data_dir(reader)
-    redis_url = reader.url("REDIS_URL", schemes=REDIS_SCHEMES)
+    redis = _redis(reader, embedded=embedded_state.redis_url(data_dir))
     min_backoff = reader.integer("MIN_BACKOFF_SECONDS", 5, minimum=1, maximum=3600)
     max_backoff = reader.integer("MAX_BACKOFF_SECONDS", 600, minimum=1, maximum=86_400)
     if max_backoff < min_backoff:
@@ -103,8 +104,8 @@ def read(file: Path | None = None) -> Environment:
         database=database.settings(
             reader.url("DATABASE_URL", schemes=DATABASE_SCHEMES), default=data_dir / "db.sqlite3", base=PROJECT_DIR
         ),
-        redis_url=redis_url or embedded_state.redis_url(data_dir) or "redis://127.0.0.1:6379/0",
-        redis_is_embedded=not redis_url,
+        redis=redis,
+        redis_is_embedded=not (reader.text("REDIS_URL") or redis.sentinels or redis.cluster_nodes),
         queue_name=_queue_name(reader),
         task_status_expiry_hours=reader.integer("TASK_STATUS_EXPIRY_HOURS", 24, minimum=1, maximum=87_600),
         audit_retention_days=reader.integer("AUDIT_RETENTION_DAYS", 365, minimum=1, maximum=36_500),
@@ -128,6 +129,27 @@ def read(file: Path | None = None) -> Environment:
         webhook_allow_private=reader.boolean("WEBHOOK_ALLOW_PRIVATE", False),
     )
     return replace(found, warnings=tuple(env_file.unknown_names(path, lines, reader.names_read)))
+
+
+def _redis(reader: Reader, *, embedded: str) -> RedisOptions:
+    """`embedded` is the URL of the Valkey that `up` started here, used when no server is named."""
+    given = reader.url("REDIS_URL", schemes=REDIS_SCHEMES)
+    sentinels, nodes = reader.names("REDIS_SENTINELS", ()), reader.names("REDIS_CLUSTER_NODES", ())
+    own = "" if sentinels or nodes else embedded
+    try:
+        return RedisOptions(
+            url=given or own or RedisOptions.url,
+            sentinels=sentinels,
+            sentinel_master=reader.text("REDIS_SENTINEL_MASTER", "mymaster" if sentinels else ""),
+            sentinel_username=reader.text("REDIS_SENTINEL_USERNAME"),
+            sentinel_password=reader.text("REDIS_SENTINEL_PASSWORD"),
+            cluster_nodes=nodes,
+            ca_file=reader.text("REDIS_CA_FILE"),
+            cert_file=reader.text("REDIS_CERT_FILE"),
+            key_file=reader.text("REDIS_KEY_FILE"),
+        )
+    except WrongOption as error:
+        raise WrongSetting(f"REDIS_{error.name.upper()}", error.allowed) from None
 
 
 def _data_dir(reader: Reader) -> Path:

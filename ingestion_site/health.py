@@ -9,8 +9,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from queueadmin.conf import parse
+from queueadmin.redis_client import connect
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +63,8 @@ def _database_state() -> str:
 
 
 def _broker_state() -> str:
-    client = redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=BROKER_TIMEOUT_SECONDS,
-        socket_connect_timeout=BROKER_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),  # redis-py's silent retries would multiply the time-out
-    )
+    queue = parse(settings.QUEUEADMIN)
+    client = connect(queue.redis, namespace=queue.namespace, timeout=BROKER_TIMEOUT_SECONDS)
     try:
         client.ping()
     except redis.RedisError:

@@ -48,10 +48,17 @@ WEBHOOK_ALLOW_PRIVATE = ENVIRONMENT.webhook_allow_private
 
 # --- The job ledger -------------------------------------------------------------------------------
 
-REDIS_URL = ENVIRONMENT.redis_url
 MAX_QUEUE_SIZE = ENVIRONMENT.max_queue_size
 QUEUEADMIN = {
-    "REDIS_URL": REDIS_URL,
+    "REDIS_URL": ENVIRONMENT.redis.url,
+    "REDIS_SENTINELS": ENVIRONMENT.redis.sentinels,
+    "REDIS_SENTINEL_MASTER": ENVIRONMENT.redis.sentinel_master,
+    "REDIS_SENTINEL_USERNAME": ENVIRONMENT.redis.sentinel_username,
+    "REDIS_SENTINEL_PASSWORD": ENVIRONMENT.redis.sentinel_password,
+    "REDIS_CLUSTER_NODES": ENVIRONMENT.redis.cluster_nodes,
+    "REDIS_CA_FILE": ENVIRONMENT.redis.ca_file,
+    "REDIS_CERT_FILE": ENVIRONMENT.redis.cert_file,
+    "REDIS_KEY_FILE": ENVIRONMENT.redis.key_file,
     "NAMESPACE": "ingestion",
     "MAX_QUEUE_SIZE": MAX_QUEUE_SIZE,
     "MAX_ATTEMPTS": MAX_ATTEMPTS,

@@ -29,7 +29,8 @@ from queueadmin.context import enter_job
 from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, QueueAdminError
 from queueadmin.ids import job_id_of
 from queueadmin.jobs import NewJob, Ready, Submitted
-from queueadmin.ready import Publisher, ReadySets, connect
+from queueadmin.ready import Publisher, ReadySets
+from queueadmin.redis_client import connect
 from queueadmin.room import RoomKeeper
 from queueadmin.sanitize import require_storable
 from queueadmin.worker import WorkerRuntime
@@ -74,8 +75,9 @@ class LedgerRedisBroker(Broker):
         return RoomKeeper(limit=self.settings.max_queue_size)
 
     def _ready_sets(self, timeout: float) -> ReadySets:
-        client = connect(self.settings.redis_url, timeout=timeout)
-        return ReadySets(client, namespace=self.settings.namespace, high_priority_from=self.settings.high_priority_from)
+        namespace = self.settings.namespace
+        client = connect(self.settings.redis, namespace=namespace, timeout=timeout)
+        return ReadySets(client, namespace=namespace, high_priority_from=self.settings.high_priority_from)
 
     # -- declaring ---------------------------------------------------------------------------
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
 from django.conf import settings as django_settings
 
 from queueadmin.exceptions import ConfigurationError
+from queueadmin.redis_client import RedisOptions, WrongOption
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueSettings:
     """Every knob of the queue. Times are seconds."""
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
+    redis_sentinels: tuple[str, ...] = ()
+    redis_sentinel_master: str = ""
+    redis_sentinel_username: str = ""
+    redis_sentinel_password: str = field(default="", repr=False)
+    redis_cluster_nodes: tuple[str, ...] = ()
+    redis_ca_file: str = ""
+    redis_cert_file: str = ""
+    redis_key_file: str = ""
+    """How Redis is reached; see redis_client.RedisOptions."""
+
     namespace: str = "queueadmin"
     """Prefix of every key in Redis; written in braces, so that a Cluster keeps the keys on one node."""
 
@@ -59,8 +70,12 @@ class QueueSettings:
     """Outcomes of one process that may wait for their commit: the most that a SIGKILL can re-run."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            self._check_type(field.name, getattr(self, field.name))
+        for known in fields(self):
+            self._check_type(known.name, getattr(self, known.name))
+        try:
+            _ = self.redis
+        except WrongOption as error:
+            self._require(f"REDIS_{error.name.upper()}", False, error.allowed)
         self._require("MAX_ATTEMPTS", self.max_attempts >= 1, "at least 1")
         self._require("MAX_CRASHES", self.max_crashes >= 1, "at least 1")
         self._require("MAX_QUEUE_SIZE", self.max_queue_size >= 1, "at least 1")
@@ -76,6 +91,11 @@ class QueueSettings:
             "at least three times BEAT_SECONDS, or a late beat would bury a healthy worker",
         )
         self._require("NAMESPACE", self.namespace.isidentifier(), "a plain word of letters, digits and underscores")
+
+    @property
+    def redis(self) -> RedisOptions:
+        """The settings that begin with REDIS_."""
+        return RedisOptions(**{known.name: getattr(self, f"redis_{known.name}") for known in fields(RedisOptions)})
 
     @property
     def suspect_from(self) -> int:
@@ -101,7 +121,7 @@ class QueueSettings:
 
 def parse(raw: dict[str, Any]) -> QueueSettings:
     """Turn the `QUEUEADMIN` dictionary (upper-case keys) into settings; raises ConfigurationError."""
-    known = {field.name.upper(): field.name for field in fields(QueueSettings)}
+    known = {one.name.upper(): one.name for one in fields(QueueSettings)}
     unknown = sorted(set(raw) - set(known))
     if unknown:
         raise ConfigurationError(

@@ -17,33 +17,16 @@ from typing import Any
 from uuid import UUID
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis.exceptions import NoPermissionError
 
 from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable
 from queueadmin.jobs import Ready
+from queueadmin.redis_client import tls_problem
 
 BANDS = ("high", "normal")
-_CONNECT_SECONDS = 1.0
 _PUBLISH_BATCH = 1000
 Member = tuple[UUID, int]
 """A job id and its order key."""
-
-
-def connect(url: str, *, timeout: float) -> redis.Redis:
-    """A client that tries once. `timeout` (seconds) bounds connecting and every reply.
-
-    redis-py repeats commands on its own by default; one lost reply then sends a command up to
-    four times. Repeating is decided here, where it is known to be harmless.
-    """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=min(timeout, _CONNECT_SECONDS),
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,  # a server too old for version 3 is then told apart from one that does not answer
-        health_check_interval=0,
-    )
 
 
 class ReadySets:
@@ -147,7 +130,18 @@ class ReadySets:
         try:
             return command(*arguments, **options)
         except redis.RedisError as error:
-            raise BrokerUnavailable(f"The broker did not answer: {type(error).__name__}.") from error
+            raise BrokerUnavailable(_reason(error)) from error
+
+
+def _reason(error: redis.RedisError) -> str:
+    """For a person. Not the server's own words: they may repeat what was sent."""
+    if isinstance(error, redis.AuthenticationError):
+        return "The broker refuses the user or the password."
+    if isinstance(error, NoPermissionError):
+        return "The broker's ACL forbids this user a command or a key that is needed: see docs/operations.md, Redis."
+    if problem := tls_problem(error):
+        return f"The broker cannot be reached over TLS: {problem}."
+    return f"The broker did not answer: {type(error).__name__}."
 
 
 class Publisher:

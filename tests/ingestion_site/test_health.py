@@ -51,7 +51,8 @@ def test_a_database_that_goes_away_later_is_noticed(client: Client, db: None, va
 
 def test_ready_while_the_broker_is_down(client: Client, db: None, settings: object, free_port: int) -> None:
     # Given a broker address that nobody listens on
-    settings.REDIS_URL = f"redis://127.0.0.1:{free_port}/0"  # type: ignore[attr-defined]  # pytest-django's proxy
+    away = {"REDIS_URL": f"redis://127.0.0.1:{free_port}/0"}
+    settings.QUEUEADMIN = {**settings.QUEUEADMIN, **away}  # type: ignore[attr-defined]  # pytest-django's proxy
     # When / Then: submissions are still accepted, so the service is ready
     response = client.get("/health/ready")
     assert (response.status_code, response.json()["broker"]) == (200, "unreachable")

@@ -272,7 +272,7 @@ def test_a_bucket_gets_no_samples_and_its_curl_command_says_what_to_replace(
         (
             "REDIS_URL",
             "redis://:hunter2@127.0.0.1:{port}/0",
-            "The server that REDIS_URL names, 127.0.0.1:{port}, cannot be used",
+            "The broker, 127.0.0.1:{port}, cannot be used",
         ),
         ("DATABASE_URL", "postgresql://me:hunter2@127.0.0.1:{port}/db", "The database cannot be used"),
     ],

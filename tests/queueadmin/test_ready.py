@@ -10,13 +10,18 @@ import redis
 from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable
 from queueadmin.ids import uuid7
 from queueadmin.jobs import Ready
-from queueadmin.ready import Publisher, ReadySets, connect
+from queueadmin.ready import Publisher, ReadySets
+from queueadmin.redis_client import RedisOptions, connect
 from tests.servers import ValkeyServer, free_port
+
+
+def client_of(url: str, *, timeout: float) -> redis.Redis:
+    return connect(RedisOptions(url=url), namespace="t", timeout=timeout)
 
 
 @pytest.fixture
 def sets(valkey: redis.Redis, valkey_server: ValkeyServer) -> Iterator[ReadySets]:
-    made = ReadySets(connect(valkey_server.url, timeout=2), namespace="t", high_priority_from=3)
+    made = ReadySets(client_of(valkey_server.url, timeout=2), namespace="t", high_priority_from=3)
     yield made
     made.close()
 
@@ -74,7 +79,7 @@ def test_an_old_redis_is_refused_with_a_clear_word() -> None:
     body = b"# Server\r\nredis_version:6.2.14\r\n"
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=answer, args=(server, b"$%d\r\n%s\r\n" % (len(body), body)), daemon=True).start()
-        client = connect(f"redis://127.0.0.1:{server.getsockname()[1]}?protocol=2", timeout=2)
+        client = client_of(f"redis://127.0.0.1:{server.getsockname()[1]}?protocol=2", timeout=2)
         with pytest.raises(BrokerTooOld, match=r"Redis 6\.2\.14 is too old: Redis 7 or newer"):
             ReadySets(client, namespace="t", high_priority_from=3).require_supported()
         client.close()
@@ -93,7 +98,7 @@ def answer(server: socket.socket, info: bytes) -> None:
 
 
 def test_a_server_that_is_away_is_one_kind_of_error() -> None:
-    client = connect(f"redis://127.0.0.1:{free_port()}", timeout=0.2)
+    client = client_of(f"redis://127.0.0.1:{free_port()}", timeout=0.2)
     with pytest.raises(BrokerUnavailable):
         ReadySets(client, namespace="t", high_priority_from=3).ping()
 
@@ -103,7 +108,7 @@ def test_after_a_failure_the_publisher_rests_longer_and_longer_then_recovers(
 ) -> None:
     # Given a publisher whose broker is away
     now = [0.0]
-    dead = ReadySets(connect(f"redis://127.0.0.1:{free_port()}", timeout=0.2), namespace="t", high_priority_from=3)
+    dead = ReadySets(client_of(f"redis://127.0.0.1:{free_port()}", timeout=0.2), namespace="t", high_priority_from=3)
     publisher = Publisher(dead, clock=lambda: now[0])
     # Then it fails once, and skips without trying for 1 s, then 2 s
     assert not publisher.publish([ready(1)])
@@ -116,7 +121,7 @@ def test_after_a_failure_the_publisher_rests_longer_and_longer_then_recovers(
     assert not publisher.publish([ready(1)])
     assert publisher.skipped == 4
     # And with the broker back it publishes
-    alive = ReadySets(connect(valkey_server.url, timeout=2), namespace="t", high_priority_from=3)
+    alive = ReadySets(client_of(valkey_server.url, timeout=2), namespace="t", high_priority_from=3)
     assert Publisher(alive, clock=lambda: now[0]).publish([ready(1)])
     assert alive.depth("q")["normal"] == 1
     alive.close()
@@ -126,7 +131,7 @@ def test_a_publisher_whose_broker_is_back_has_the_skipped_jobs_published_soon(va
     # Given a broker that is away while a job is submitted
     port = free_port()
     sets = ReadySets(
-        connect(f"redis://:test-password@127.0.0.1:{port}", timeout=0.5), namespace="t", high_priority_from=3
+        client_of(f"redis://:test-password@127.0.0.1:{port}", timeout=0.5), namespace="t", high_priority_from=3
     )
     now = [0.0]
     publisher = Publisher(sets, clock=lambda: now[0])

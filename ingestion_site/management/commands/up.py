@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from django.conf import settings
@@ -106,9 +105,9 @@ class Command(BaseCommand):
             try:
                 get_ledger_broker().ready_sets.require_supported()
             except QueueAdminError as error:
-                server = server_of(settings.REDIS_URL)
-                raise CannotStart(f"The server that REDIS_URL names, {server}, cannot be used. {error}") from error
-            return str(settings.REDIS_URL)
+                place = settings.ENVIRONMENT.redis.place
+                raise CannotStart(f"The broker, {place}, cannot be used. {error} Check REDIS_URL.") from error
+            return str(settings.ENVIRONMENT.redis.url)
         self.console.print(f"Starting the embedded Valkey in {stack.data_dir} ...")
         return stack.start_broker(supervisor)
 
@@ -169,15 +168,6 @@ class Command(BaseCommand):
             for number in STOP_SIGNALS:
                 signal.signal(number, lambda *_: supervisor.kill_soon())
             self.console.print("Stopping; running documents are given back. Ctrl-C again stops at once.")
-
-
-def server_of(url: str) -> str:
-    """Host and port of a Redis URL, or the path of its socket; never the user or the password."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return parts.path
-    host = parts.hostname or "localhost"
-    return f"{f'[{host}]' if ':' in host else host}:{parts.port or 6379}"
 
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -22,7 +22,7 @@ from rest_framework.views import APIView
 from documents.models import ApiKey, IngestionTask
 from queueadmin.models import Job, JobEvent
 
-_redis = redis.Redis.from_url(settings.REDIS_URL)
+_redis = redis.Redis.from_url(settings.QUEUEADMIN["REDIS_URL"])
 _READY = "{ingestion}:ready:" + settings.QUEUE_NAME + ":normal"
 
 
