@@ -180,7 +180,9 @@ def _nobody_takes(job: Job) -> list[str]:
 
 
 def _place_in_line(job: Job, sets: ReadySets) -> list[str]:
-    ready = Ready(id=job.pk, queue=job.queue, priority=job.priority, order_key=job.order_key)
+    ready = Ready(
+        id=job.pk, queue=job.queue, priority=job.priority, order_key=job.order_key, partition_key=job.partition_key
+    )
     try:
         rank = sets.rank(ready)
     except BrokerUnavailable:

@@ -11,7 +11,7 @@ from queueadmin.states import State
 
 
 def order_key_now() -> int:
-    """Microseconds since 1970: the place in the queue of a job that becomes due now."""
+    """Microseconds since 1970: the place among its partition's jobs of a job that becomes due now."""
     return time.time_ns() // 1000
 
 
@@ -50,12 +50,14 @@ class NewJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """A pending job as the ready set needs it."""
+    """A pending job as the ready set needs it. `given_back`: it was in line before, and does not line up anew."""
 
     id: UUID
     queue: str
     priority: int
     order_key: int
+    partition_key: str = ""
+    given_back: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +98,12 @@ class ClaimedJob:
     def follow_up(self) -> FollowUp | None:
         return FollowUp.of(self.payload)
 
-    def ready(self) -> Ready:
-        return Ready(id=self.id, queue=self.queue, priority=self.priority, order_key=self.order_key)
+    def given_back(self) -> Ready:
+        """The job as it goes back into line when it is released."""
+        return Ready(
+            id=self.id, queue=self.queue, priority=self.priority, order_key=self.order_key,
+            partition_key=self.partition_key, given_back=True,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def submit(jobs: Sequence[NewJob], *, now: datetime | None = None) -> Submitted:
         f"SELECT {', '.join(f'w.{name}' for name in names)}, "
         f"CASE WHEN w.delay > 0 THEN {d.after('w.delay')} ELSE NULL END, {d.now}, 0, 0, 0, 1, '', '', '' "
         f"FROM {d.rows(_NEW)} w WHERE true ON CONFLICT DO NOTHING "
-        "RETURNING id, queue, priority, order_key, state"
+        "RETURNING id, queue, priority, order_key, partition_key, state"
     )
     event = (
         f"INSERT INTO {sql.EVENT} (job_id, edge, attempt, worker_id, at, detail) "
@@ -101,7 +101,10 @@ def _new_row(job: NewJob) -> Row:
 
 
 def _ready(row: Row) -> Ready:
-    return Ready(id=sql.as_uuid(row["id"]), queue=row["queue"], priority=row["priority"], order_key=row["order_key"])
+    return Ready(
+        id=sql.as_uuid(row["id"]), queue=row["queue"], priority=row["priority"], order_key=row["order_key"],
+        partition_key=row["partition_key"],
+    )  # fmt: skip
 
 
 # -- the worker's edges --------------------------------------------------------------------------
@@ -295,7 +298,7 @@ def _outcome_row(outcome: Outcome) -> Row:
 
 def _released(outcomes: Sequence[Outcome], written: list[Row]) -> list[Ready]:
     pending = {sql.as_uuid(row["id"]) for row in written if row["state"] == State.PENDING}
-    return [outcome.job.ready() for outcome in outcomes if outcome.job.id in pending]
+    return [outcome.job.given_back() for outcome in outcomes if outcome.job.id in pending]
 
 
 def _follow_ups_of(outcomes: Sequence[Outcome], written: Sequence[Row]) -> list[NewJob]:
@@ -320,7 +323,7 @@ def _follow_up(spec: FollowUp, job_id: UUID, state: str, run: int, partition_key
 
 # -- the dispatcher's edges ----------------------------------------------------------------------
 
-_READY = ("id", "queue", "priority", "order_key")
+_READY = ("id", "queue", "priority", "order_key", "partition_key")
 
 
 def promote(*, limit: int, order_key: int, now: datetime | None = None) -> list[Ready]:

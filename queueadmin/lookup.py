@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from queueadmin import sql
@@ -16,6 +16,7 @@ from queueadmin.sql import CONTROL, JOB, Row
 from queueadmin.states import LIVE
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
+_READY = "id, queue, priority, order_key, partition_key"
 
 
 def unique_key_holders(keys: Sequence[str]) -> dict[str, UUID]:
@@ -83,7 +84,7 @@ def pending_page(queue: str, *, after: tuple[int, UUID] | None, due_before: int,
     """A page of a queue's pending jobs in their order, from behind the position `after`."""
     position = after or (-1, UUID(int=0))
     rows = sql.query(
-        f"SELECT id, queue, priority, order_key FROM {JOB} WHERE state = 'pending' AND queue = %(queue)s "
+        f"SELECT {_READY} FROM {JOB} WHERE state = 'pending' AND queue = %(queue)s "
         "AND (order_key, id) > (%(order_key)s, %(id)s) AND order_key < %(due_before)s "
         "ORDER BY order_key, id LIMIT %(limit)s",
         {
@@ -94,7 +95,10 @@ def pending_page(queue: str, *, after: tuple[int, UUID] | None, due_before: int,
 
 
 def _ready(row: Row) -> Ready:
-    return Ready(id=sql.as_uuid(row["id"]), queue=row["queue"], priority=row["priority"], order_key=row["order_key"])
+    return Ready(
+        id=sql.as_uuid(row["id"]), queue=row["queue"], priority=row["priority"], order_key=row["order_key"],
+        partition_key=row["partition_key"],
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +113,20 @@ def unclaimed(ids: Sequence[UUID], actors: Sequence[str], *, suspect_from: int) 
     """Why those of `ids` that are still pending were not claimed by a worker that knows `actors`."""
     d = sql.dialect()
     rows = sql.query(
-        f"SELECT id, queue, actor, priority, order_key, crashes FROM {JOB} j JOIN {d.rows({'wanted': 'uuid'})} w "
+        f"SELECT {_READY}, actor, crashes FROM {JOB} j JOIN {d.rows({'wanted': 'uuid'})} w "
         "ON w.wanted = j.id WHERE j.state = 'pending' ORDER BY j.order_key",
         {"rows": sql.encode([{"wanted": job_id} for job_id in ids])},
     )
     known = frozenset(actors)
     return Unclaimed(
-        foreign=tuple(_ready(row) for row in rows if row["actor"] not in known),
-        suspects=tuple(_ready(row) for row in rows if row["actor"] in known and row["crashes"] >= suspect_from),
+        foreign=tuple(_popped(row) for row in rows if row["actor"] not in known),
+        suspects=tuple(_popped(row) for row in rows if row["actor"] in known and row["crashes"] >= suspect_from),
     )
+
+
+def _popped(row: Row) -> Ready:
+    """A job that was in line, and goes back to where it stood."""
+    return replace(_ready(row), given_back=True)
 
 
 def something_due() -> bool:

@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -293,8 +293,9 @@ def resume(queue: str, *, by: str, source: str, user: Any = None, reason: str = 
         log.done = QueueControl.objects.filter(queue=queue, paused_at__isnull=False).update(
             paused_at=None, paused_by="", reason=""
         )
-        # What was popped while it was being paused waits for the next sweep; its head need not.
-        transaction.on_commit(lambda: get_ledger_broker().publisher.publish(_page(queue, None, _BATCH)))
+        # What was popped while it was being paused waits for the next sweep; the head need not, and stays the head.
+        head = [replace(job, given_back=True) for job in _page(queue, None, _BATCH)]
+        transaction.on_commit(lambda: get_ledger_broker().publisher.publish(head))
     return QueueResult(log_id=log.pk, queue=queue, requested=1, changed=log.done)
 
 
