@@ -99,7 +99,7 @@ Make = Callable[[], System]
 
 
 def ours(wire: Proxy, server: ValkeyServer) -> System:
-    return Ours(wire, server, fetch=b"BZMPOP", publish=b"ZADD")
+    return Ours(wire, server, fetch=b"BZMPOP", publish=b"EVALSHA")
 
 
 def stock(wire: Proxy, server: ValkeyServer) -> System:

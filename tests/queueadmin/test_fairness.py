@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from queueadmin.jobs import Ready
-from queueadmin.ready import ReadySets, connect
+from queueadmin.ready import ReadySets
+from queueadmin.redis_client import RedisOptions, connect
 from tests.servers import ValkeyServer
 
 
 @pytest.fixture
 def sets(valkey: redis.Redis, valkey_server: ValkeyServer) -> Iterator[ReadySets]:
-    made = ReadySets(connect(valkey_server.url, timeout=2), namespace="t", high_priority_from=3)
+    client = connect(RedisOptions(url=valkey_server.url), namespace="t", timeout=2)
+    made = ReadySets(client, namespace="t", high_priority_from=3)
     yield made
     made.close()
 

@@ -55,8 +55,8 @@ def slow_redis(world: World, dice: random.Random) -> None:
 
 
 def drop_publish(world: World, dice: random.Random) -> None:
-    """The reply to ZADD (stock: to the enqueue script) is lost after it took effect."""
-    wires.drop(world.redis_proxies, b"ZADD" if world.is_ledger else b"\r\nenqueue\r\n", 10)
+    """The reply to a publish (stock: to the enqueue script) is lost after it took effect."""
+    wires.drop(world.redis_proxies, b"EVALSHA" if world.is_ledger else b"\r\nenqueue\r\n", 10)
 
 
 def drop_pop(world: World, dice: random.Random) -> None:
