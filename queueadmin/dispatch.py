@@ -17,10 +17,11 @@ from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
-from queueadmin import lifecycle, lookup, minutes, presence
+from queueadmin import lifecycle, lookup, measure_rows, minutes, presence
 from queueadmin.conf import QueueSettings
 from queueadmin.exceptions import BrokerUnavailable
 from queueadmin.jobs import Ready, order_key_now
+from queueadmin.measures import REPUBLISHED, Measures
 from queueadmin.ready import Publisher, ReadySets
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Dispatcher(threading.Thread):
         sweep_wanted: threading.Event,
         is_healthy: Callable[[], bool],
         beats_on_time: Callable[[], bool],
+        measures: Measures | None = None,
     ) -> None:
         """`is_healthy` and `beats_on_time` say of this process whether it may lead, and whether it may judge others.
 
@@ -160,6 +162,7 @@ class Dispatcher(threading.Thread):
         self._sweep_wanted = sweep_wanted
         self._is_healthy = is_healthy
         self._beats_on_time = beats_on_time
+        self._measures = measures or Measures()
         self._halt = threading.Event()
         self._timetable = Timetable()
         self._sweeping: Iterator[Swept] | None = None
@@ -282,7 +285,9 @@ class Dispatcher(threading.Thread):
     def _go_on_sweeping(self, pages: Iterator[Swept]) -> None:
         """Sweep for a moment; the rest waits for the next step."""
         pause_at = time.monotonic() + _SWEEP_STEP_SECONDS
-        for self._swept in pages:
+        for swept in pages:
+            self._measures.add(REPUBLISHED, amount=swept.republished - self._swept.republished)
+            self._swept = swept
             if time.monotonic() > pause_at:
                 return
         self._sweeping = None
@@ -309,5 +314,6 @@ class Dispatcher(threading.Thread):
     def _maintain(self) -> None:
         minutes.fold()
         minutes.sum_up()
+        measure_rows.fold()
         presence.forget_workers(older_than_hours=_FORGET_WORKERS_HOURS)
         presence.clear_stray_progress()

@@ -93,6 +93,8 @@ class ClaimedJob:
     partition_key: str = ""
     priority: int = 0
     order_key: int = 0
+    waited_ms: int = 0
+    """From when it was due until it was claimed, by the database's clock."""
 
     @property
     def follow_up(self) -> FollowUp | None:

@@ -86,10 +86,13 @@ class Writer(threading.Thread):
         publisher: Publisher,
         max_unwritten: int,
         on_doubt: Callable[[], object] = lambda: None,
+        on_written: Callable[[Sequence[Outcome]], object] = lambda batch: None,
     ) -> None:
-        """`on_doubt` is called when something that became due may not have been published."""
+        """`on_doubt` is called when something that became due may not have been published, `on_written` with each
+        batch that is committed."""
         super().__init__(name="queueadmin-writer", daemon=True)
         self._on_doubt = on_doubt
+        self._on_written = on_written
         self._aside: list[Outcome] = []
         self._aside_until = 0.0
         self._worker_id = worker_id
@@ -175,7 +178,9 @@ class Writer(threading.Thread):
             time.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 2)
         self._put_aside(left)
-        self._written([outcome for outcome in batch if outcome not in left] if left else batch)
+        written = [outcome for outcome in batch if outcome not in left] if left else batch
+        self._on_written(written)
+        self._written(written)
         if not self._publisher.publish(finished.due) or doubtful:
             self._on_doubt()
 

@@ -115,6 +115,10 @@ _CLAIMED = (
 )  # fmt: skip
 
 
+def _waited() -> str:
+    return sql.dialect().milliseconds("COALESCE(run_at, created_at)", "claimed_at")
+
+
 def claim(
     claims: Sequence[Claim],
     *,
@@ -143,6 +147,7 @@ def claim(
             "worker_id = %(worker_id)s, token = w.token"
         ),
         returning=_CLAIMED,
+        computed={"waited_ms": _waited()},
         edge="'claim'",
         passes_locked=True,
     )
@@ -160,7 +165,7 @@ def recover_claims(claims: Sequence[Claim]) -> list[ClaimedJob]:
     rows = sql.encode([{"id": item.id.hex, "token": item.token.hex} for item in claims])
     source = sql.dialect().rows({"id": "uuid", "token": "uuid"})
     found = sql.query(
-        f"SELECT {', '.join(f'j.{name}' for name in _CLAIMED)} FROM {JOB} j JOIN {source} w "
+        f"SELECT {', '.join(f'j.{name}' for name in _CLAIMED)}, {_waited()} AS waited_ms FROM {JOB} j JOIN {source} w "
         "ON w.id = j.id AND w.token = j.token WHERE j.state = 'processing'",
         {"rows": rows},
     )

@@ -140,6 +140,7 @@ class WorkerProcess(models.Model):
     threads = models.IntegerField()
     busy = models.IntegerField(default=0)
     unwritten = models.IntegerField(default=0)
+    writer_lag = models.FloatField(default=0, db_default=0, help_text="Seconds that the oldest of these has waited.")
     started_at = models.DateTimeField()
     beat_at = models.DateTimeField()
     buried_at = models.DateTimeField(null=True, help_text="Judged silent: its jobs were rescued; it must exit.")
@@ -245,6 +246,28 @@ class FailureMinute(models.Model):
 
     def __str__(self) -> str:
         return f"{self.minute:%F %H:%M} {self.actor} {self.error_code}"
+
+
+class Measure(models.Model):
+    """A counter or histogram of one process, in numbers that only grow; source 0 sums up the processes that are gone.
+
+    For durations, and for events that leave no other row. The process replaces its rows every few seconds.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    source_id = models.BigIntegerField()
+    name = models.CharField(max_length=100)
+    labels = models.CharField(max_length=1000, help_text="Values of the labels, as a JSON list.")
+    count = models.BigIntegerField()
+    total = models.FloatField(help_text="A counter's value; a histogram's sum, in seconds.")
+    buckets = models.JSONField(default=list, help_text="Observations per bucket of measures.BOUNDS, not cumulative.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["source_id", "name", "labels"], name="measure_key")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.labels}"
 
 
 class JobTotal(models.Model):

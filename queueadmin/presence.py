@@ -101,17 +101,21 @@ def register(me: Identity, *, queues: Sequence[str], actors: Iterable[str], thre
     )  # fmt: skip
 
 
-def beat(worker_id: int, *, busy: int, unwritten: int, peak_memory: int | None = None) -> bool:
+def beat(worker_id: int, *, busy: int, unwritten: int, writer_lag: float = 0.0, peak_memory: int | None = None) -> bool:
     """Say that this worker is alive. False when it was buried meanwhile, or its row is gone: it must exit.
 
-    `peak_memory` is the most bytes that it took so far.
+    `writer_lag` is the seconds that its oldest unwritten outcome has waited, `peak_memory` the most bytes that it took
+    so far.
     """
     d = sql.dialect()
     changed = sql.execute(
         f"UPDATE {WORKER} SET beat_at = {d.now}, busy = %(busy)s, unwritten = %(unwritten)s, "
-        "peak_memory = COALESCE(%(peak)s, peak_memory) WHERE id = %(id)s AND buried_at IS NULL",
-        {"id": worker_id, "busy": busy, "unwritten": unwritten, "peak": peak_memory, "now": d.time(None)},
-    )
+        "writer_lag = %(lag)s, peak_memory = COALESCE(%(peak)s, peak_memory) WHERE id = %(id)s AND buried_at IS NULL",
+        {
+            "id": worker_id, "busy": busy, "unwritten": unwritten, "lag": writer_lag, "peak": peak_memory,
+            "now": d.time(None),
+        },
+    )  # fmt: skip
     return changed == 1
 
 
@@ -124,7 +128,7 @@ def is_buried(worker_id: int) -> bool:
 def mark_stopped(worker_id: int) -> None:
     d = sql.dialect()
     sql.execute(
-        f"UPDATE {WORKER} SET stopped_at = {d.now}, busy = 0, unwritten = 0 WHERE id = %(id)s",
+        f"UPDATE {WORKER} SET stopped_at = {d.now}, busy = 0, unwritten = 0, writer_lag = 0 WHERE id = %(id)s",
         {"id": worker_id, "now": d.time(None)},
     )
 

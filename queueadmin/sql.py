@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -51,6 +51,9 @@ class Write:
     returning: tuple[str, ...]
     edge: str
     detail: str = "NULL"
+    computed: Mapping[str, str] = field(default_factory=dict)
+    """More to return: name -> expression over the changed job's columns, by their bare names."""
+
     counts: tuple[Count, ...] = ()
     limit: str = ""
     """Instead of caller's rows, take the first jobs that match the guard: `ORDER BY ... LIMIT ...`."""
@@ -217,10 +220,14 @@ def _postgresql_statement(write: Write) -> str:
     return (
         f"WITH l AS ({locked}),\n"
         f"u AS (UPDATE {JOB} j SET {write.assignments} FROM l w WHERE j.id = w.id "
-        f"RETURNING {', '.join(f'j.{name}' for name in columns)}),\n"
+        f"RETURNING {', '.join((*(f'j.{name}' for name in columns), *_computed(write)))}),\n"
         f"e AS ({_event_statement(write, after)}){counts}\n"
-        f"SELECT {', '.join(f'u.{name}' for name in write.returning)} FROM u"
+        f"SELECT {', '.join(f'u.{name}' for name in (*write.returning, *write.computed))} FROM u"
     )
+
+
+def _computed(write: Write) -> list[str]:
+    return [f"{expression} AS {name}" for name, expression in write.computed.items()]
 
 
 def _perform_on_sqlite(write: Write, bound: Row) -> list[Row]:
@@ -232,7 +239,7 @@ def _perform_on_sqlite(write: Write, bound: Row) -> list[Row]:
         source, condition = d.rows(write.columns), f"w.id = j.id AND {write.guard}"
     changed = query(
         f"UPDATE {JOB} AS j SET {write.assignments} FROM {source} AS w WHERE {condition} "
-        f"RETURNING {', '.join(dict.fromkeys(('id', *write.returning)))}",
+        f"RETURNING {', '.join((*dict.fromkeys(('id', *write.returning)), *_computed(write)))}",
         bound,
     )
     if not changed:

@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, connection
 from dramatiq import Actor
 
-from queueadmin import decisions, lifecycle, lookup, presence
+from queueadmin import decisions, lifecycle, lookup, measure_rows, presence
 from queueadmin.conf import QueueSettings
 from queueadmin.context import Progress
 from queueadmin.dispatch import Dispatcher
@@ -27,7 +27,9 @@ from queueadmin.hand import Hand, Held
 from queueadmin.ids import new_worker_id
 from queueadmin.jobs import ClaimedJob, Outcome
 from queueadmin.ledger import Claimer, Writer
+from queueadmin.measures import Measures
 from queueadmin.memory import PeakMemory
+from queueadmin.metering import OutcomeMeter
 from queueadmin.ready import Publisher, ReadySets
 from queueadmin.sanitize import Unrecordable, clean_json
 from queueadmin.sql import Row
@@ -40,6 +42,8 @@ EXIT_BURIED = 70
 _STALLED_SECONDS = 7.0
 """A writer or consumer that has not looped for this long is stuck: the beat stops vouching for it."""
 _FLUSH_SECONDS = 4.0
+_MEASURES_SECONDS = 5.0
+"""How often measures are written: a scrape needs them no fresher, and a killed process loses no more of them."""
 _FINISHING, _STOPPING = 0.55, 0.1
 """Parts of the shutdown budget in which running jobs may finish, and then stop. Joining the threads (JOINING of it)
 comes after, and what is left is for the consumer's last look at Redis and for committing what is unwritten."""
@@ -67,11 +71,13 @@ class WorkerRuntime:
         self.claimer = Claimer(self.hand, worker_id=self.identity.id, suspect_from=self.settings.suspect_from)
         self.stopping = threading.Event()
         self.sweep_wanted = threading.Event()
+        self.measures = Measures()
         self.writer = Writer(
             worker_id=self.identity.id,
             publisher=publisher,
             max_unwritten=settings.max_unwritten,
             on_doubt=self.sweep_wanted.set,
+            on_written=OutcomeMeter(self.measures),
         )
         self.fetch_looped = time.monotonic()
         self.paused: frozenset[str] = frozenset()
@@ -85,6 +91,7 @@ class WorkerRuntime:
             sweep_wanted=self.sweep_wanted,
             is_healthy=self.is_healthy,
             beats_on_time=self.beats_on_time,
+            measures=self.measures,
         )
 
     # -- life --------------------------------------------------------------------------------
@@ -126,6 +133,7 @@ class WorkerRuntime:
         self._beat.stop()
         self.writer.stop()
         try:
+            self.write_measures()
             presence.mark_stopped(self.identity.id)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("the worker could not sign off", extra={"error": str(error)})
@@ -173,6 +181,11 @@ class WorkerRuntime:
     def reconnect(self) -> None:
         """Drop the calling thread's connection, so that its next query opens a new one."""
         connection.close()
+
+    def write_measures(self) -> None:
+        readings = self.measures.unwritten()
+        measure_rows.write(self.identity.id, readings)
+        self.measures.mark_written(readings)
 
     def is_healthy(self) -> bool:
         """Whether writer and consumer have looped lately: only then may the beat vouch for them."""
@@ -265,6 +278,7 @@ class BeatThread(threading.Thread):
         self._memory = PeakMemory()
         self._strangers: set[UUID] = set()
         self._reported: dict[UUID, Progress] = {}
+        self._measures_due = clock() + _MEASURES_SECONDS
 
     def stop(self) -> None:
         self._halt.set()
@@ -302,6 +316,9 @@ class BeatThread(threading.Thread):
             runtime.abandon()
         self._compare()
         self._write_progress()
+        if self._clock() >= self._measures_due:
+            runtime.write_measures()
+            self._measures_due = self._clock() + _MEASURES_SECONDS
         runtime.paused = lookup.paused_queues()
 
     def _vouch(self) -> None:
@@ -310,6 +327,7 @@ class BeatThread(threading.Thread):
             runtime.identity.id,
             busy=len(runtime.hand.running()),
             unwritten=len(runtime.writer.tokens()),
+            writer_lag=runtime.writer.lag(),
             peak_memory=self._memory.sample(),
         )
         if not alive:
