@@ -103,6 +103,8 @@ def run(document: Document, *, job: JobContext, tools: Tools) -> dict[str, Any]:
 
 def _fetch(document: Document, path: Path, *, job: JobContext, tools: Tools) -> Downloaded:
     """Download the document. The limit holds for the bytes read; what the client declared is not trusted."""
+    logger.info("downloading from storage")
+    started = time.monotonic()
     fetched = tools.store.download(
         document.key,
         path,
@@ -110,12 +112,15 @@ def _fetch(document: Document, path: Path, *, job: JobContext, tools: Tools) -> 
         on_progress=lambda done, total: job.report("fetch", done, total),
         cancelled=job.cancel.is_set,
     )
+    logger.info("downloaded", extra={"bytes": fetched.bytes, "ms": _milliseconds(started)})
     job.note(bytes=fetched.bytes)
     return fetched
 
 
 def _extract(path: Path, identity: Identity, *, job: JobContext, sandbox: Sandbox) -> Extraction:
     """Extract in the sandbox; a cancellation kills the child. Notes the engines, also when all of them failed."""
+    logger.info("extracting", extra={"content_type": identity.content_type})
+    started = time.monotonic()
     try:
         extraction = sandbox.extract(
             path, identity=identity, on_progress=job.report, on_cancel_register=job.cancel.on_cancel
@@ -123,6 +128,13 @@ def _extract(path: Path, identity: Identity, *, job: JobContext, sandbox: Sandbo
     except ExtractionError as error:
         job.note(tried=[to_dict(tried) for tried in error.tried], evidence=error.evidence)
         raise
+    logger.info(
+        "extracted",
+        extra={
+            "characters": len(extraction.text), "pages": len(extraction.pages), "engine": extraction.engine,
+            "ms": _milliseconds(started),
+        },
+    )  # fmt: skip
     job.note(engine=extraction.engine, tried=[to_dict(tried) for tried in extraction.tried])
     return extraction
 
@@ -131,9 +143,16 @@ def _store(extraction: Extraction, fetched: Downloaded, *, steps: Steps, results
     """Write the result under a key that holds task and attempt: a late writer overwrites only its own."""
     source: dict[str, JsonValue] = {"source": {"sha256": fetched.sha256, "bytes": fetched.bytes}}
     parts = rendering.parts(extraction, source)
-    return results.write(
+    started = time.monotonic()
+    key = results.write(
         steps.job.id, steps.job.attempt, ((part, _cancellable(chunks, steps)) for part, chunks in parts)
     )
+    logger.info("stored", extra={"ms": _milliseconds(started)})
+    return key
+
+
+def _milliseconds(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
 
 
 def _cancellable(chunks: Iterable[bytes], steps: Steps) -> Iterator[bytes]:

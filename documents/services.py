@@ -98,6 +98,7 @@ def _send(request: SubmitRequest, key: str) -> UUID:
         partition_key=request.tenant,
         max_attempts=request.max_attempts,
         follow_up=broker.get_actor(WEBHOOK_ACTOR) if request.callback_url else None,
+        labels={"document_id": request.document_id},
     )
     return UUID(sent.message_id)
 

@@ -17,7 +17,7 @@ from queueadmin.context import current_job
 
 # `throws`: what documents and receivers do wrong is expected. Dramatiq logs one line for it, not a traceback; the
 # error itself is in the job's history.
-@dramatiq.actor(queue_name=settings.QUEUE_NAME, throws=(DocumentError,))
+@dramatiq.actor(queue_name=settings.QUEUE_NAME, throws=(DocumentError,), announced=True)
 def ingest_document(*, tenant: str, r2_key: str, file_name: str, content_type: str, file_size: int | None) -> Any:
     """Extract one document; the returned summary becomes the job's result. The job's id is the task's id."""
     document = pipeline.Document(

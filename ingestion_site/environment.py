@@ -8,6 +8,7 @@ import base64
 import binascii
 import os
 import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from queueadmin.redis_client import RedisOptions, WrongOption
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
+LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
@@ -34,6 +36,10 @@ class Environment:
     data_dir: Path
     debug: bool
     log_level: str
+    log_format: str
+    log_colours: bool
+    log_file: Path | None
+    log_file_bytes: int
     secret_key: str
     encryption_keys: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
@@ -95,6 +101,10 @@ def read(file: Path | None = None) -> Environment:
         data_dir=data_dir,
         debug=reader.boolean("DEBUG", False),
         log_level=reader.choice("LOG_LEVEL", "INFO", LOG_LEVELS),
+        log_format=reader.choice("LOG_FORMAT", "CONSOLE", tuple(map(str.upper, LOG_FORMATS))).lower(),
+        log_colours=_colours(reader),
+        log_file=_log_file(reader),
+        log_file_bytes=reader.integer("LOG_FILE_BYTES", 20 * 2**20, minimum=4096, maximum=2**40),
         secret_key=_secret_key(reader, data_dir),
         encryption_keys=_encryption_keys(reader),
         allowed_hosts=reader.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]")),
@@ -161,6 +171,31 @@ def _data_dir(reader: Reader) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise WrongSetting("DATA_DIR", "a directory that this user may write", str(path))
     return path
+
+
+def _log_file(reader: Reader) -> Path | None:
+    """Asked now: a file that cannot be written would cost a traceback on standard error with every line."""
+    given = reader.text("LOG_FILE")
+    if not given:
+        return None
+    path = Path(given).expanduser().absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o640)
+    except OSError as error:
+        raise WrongSetting("LOG_FILE", f"a file that this user may write ({error.strerror})", given) from None
+    return path
+
+
+def _colours(reader: Reader) -> bool:
+    """Whether log lines are coloured: on a terminal, or as FORCE_COLOR and NO_COLOR say.
+
+    See https://no-color.org and https://force-color.org. `rundramatiq` sets FORCE_COLOR for the processes that it
+    starts from a terminal, because they write into a pipe.
+    """
+    if reader.text("NO_COLOR"):
+        return False
+    return bool(reader.text("FORCE_COLOR")) or sys.stderr.isatty()
 
 
 def _cores() -> int:

@@ -1,10 +1,11 @@
 """Django's settings, as a list; `environment.py` reads and checks what the environment says."""
 
+import logging
 import os
 import sys
 from pathlib import Path
 
-from ingestion_site import environment
+from ingestion_site import environment, logs
 from ingestion_site.env_file import WrongLine
 from ingestion_site.variables import WrongSetting
 
@@ -98,6 +99,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "ingestion_site.requests.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -207,18 +209,16 @@ SPECTACULAR_SETTINGS = {
 
 # --- Logs -----------------------------------------------------------------------------------------
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "ingestion_site.logs.LineFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
-    "loggers": {
-        # Django's own handlers mail to nobody; everything goes to the root.
-        "django": {"handlers": [], "propagate": True, "level": "NOTSET"},
-        "django.server": {"handlers": [], "propagate": True, "level": "NOTSET"},
-        "botocore": {"level": "WARNING"},
-        "httpx": {"level": "WARNING"},
-        "httpcore": {"level": "WARNING"},
-    },
-}
+LOGGING = logs.config(
+    level=ENVIRONMENT.log_level,
+    style=ENVIRONMENT.log_format,
+    colours=ENVIRONMENT.log_colours,
+    file=ENVIRONMENT.log_file,
+    file_bytes=ENVIRONMENT.log_file_bytes,
+)
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestLog has checked it
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG  # one line per request, when it is over
+DJANGO_STRUCTLOG_STATUS_2XX_LOG_LEVEL = logging.INFO
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # a client's mistake is no event for an operator
+DJANGO_STRUCTLOG_USER_ID_FIELD = ""  # asking for it would read the session's row with every request
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # behind a proxy it is the proxy's, or whatever the client says

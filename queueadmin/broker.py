@@ -25,10 +25,11 @@ from dramatiq.middleware import Middleware
 from queueadmin import lifecycle, lookup
 from queueadmin.conf import QueueSettings, queue_settings
 from queueadmin.consumer import DRAMATIQ_QUEUE, LedgerConsumer
-from queueadmin.context import enter_job
+from queueadmin.context import current_origin, enter_job
 from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, QueueAdminError
 from queueadmin.ids import job_id_of
 from queueadmin.jobs import NewJob, Ready, Submitted
+from queueadmin.origin import Origin
 from queueadmin.ready import Publisher, ReadySets
 from queueadmin.redis_client import connect
 from queueadmin.room import RoomKeeper
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SEND_OPTIONS = frozenset({"priority", "unique_key", "partition_key", "max_attempts", "follow_up", "parent_id"})
-_ACTOR_OPTIONS = frozenset({"every_seconds"})
+_SEND_OPTIONS = frozenset(
+    {"priority", "unique_key", "partition_key", "max_attempts", "follow_up", "parent_id", "request_id", "labels"}
+)
+_ACTOR_OPTIONS = frozenset({"every_seconds", "announced"})
 _UNIQUE_KEY_TRIES = 3
 
 
@@ -147,7 +150,11 @@ class LedgerRedisBroker(Broker):
                 f"Unknown options for a durable job: {', '.join(unknown)}. Known: {', '.join(sorted(_SEND_OPTIONS))}."
             )
         actor = self.get_actor(message.actor_name)
-        payload: dict[str, Any] = {"args": list(message.args), "kwargs": message.kwargs, "options": {}}
+        payload: dict[str, Any] = {
+            "args": list(message.args),
+            "kwargs": message.kwargs,
+            "options": self._origin(options).as_options(),
+        }
         if "follow_up" in options:
             payload["options"]["follow_up"] = self._follow_up(options["follow_up"])
         require_storable(payload)
@@ -162,6 +169,14 @@ class LedgerRedisBroker(Broker):
             parent_id=options.get("parent_id"),
             max_attempts=self._max_attempts(actor, options),
             delay=max(0, delay or 0) / 1000,
+        )
+
+    def _origin(self, options: dict[str, Any]) -> Origin:
+        """For whom the job is sent: for whom this thread works, unless the sender says otherwise."""
+        current = current_origin()
+        return Origin(
+            request_id=str(options.get("request_id", current.request_id)),
+            labels={**current.labels, **options.get("labels", {})},
         )
 
     def _max_attempts(self, actor: Actor[Any, Any], options: dict[str, Any]) -> int:

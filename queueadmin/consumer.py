@@ -13,7 +13,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.message import Message
 from dramatiq.middleware import SkipMessage
 
-from queueadmin import lookup
+from queueadmin import lines, lookup
 from queueadmin.context import enter_job
 from queueadmin.decisions import Decision, without_decision
 from queueadmin.exceptions import BrokerUnavailable, JobError, PermanentJobError
@@ -59,6 +59,7 @@ class JobMessage(MessageProxy):
         )
         super().__init__(message)
         self.job, self.context = job, held.context
+        self._held = held
         self.decision: Decision | None = None
         self.result: Any = None
         self._runtime = runtime
@@ -68,6 +69,8 @@ class JobMessage(MessageProxy):
         if not self._runtime.hand.start(self.job.token):
             raise SkipMessage("The job was released before a thread was free.")
         enter_job(self.context)
+        if self._runtime.announces(self._held):
+            lines.started(self._held)
 
     def final_decision(self) -> Decision:
         return self.decision or without_decision(self._exception, self.result)

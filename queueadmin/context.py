@@ -1,4 +1,4 @@
-"""What a running actor may know of its job: `current_job()`."""
+"""What a running actor may know of its job: `current_job()`; and what log lines say of whoever writes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from queueadmin import origin
+from queueadmin.origin import Origin
+
 _local = threading.local()
+_worker = ""
+"""The name of this worker process; "" in any other."""
 
 
 _cancelling = threading.Lock()
@@ -70,7 +75,7 @@ class Progress:
 
 @dataclass(kw_only=True)
 class JobContext:
-    """The job that the current thread runs."""
+    """The job that the current thread runs. `parent_id` is the job that it follows up."""
 
     id: UUID
     queue: str
@@ -79,6 +84,8 @@ class JobContext:
     run: int
     failures: int
     max_attempts: int
+    parent_id: UUID | None = None
+    origin: Origin = field(default_factory=Origin)
     cancel: CancelToken = field(default_factory=CancelToken)
     progress: Progress | None = None
     notes: dict[str, Any] = field(default_factory=dict)
@@ -90,6 +97,13 @@ class JobContext:
     def note(self, **fields: Any) -> None:
         """Keep JSON-able facts about this attempt; they are stored in the event that ends it."""
         self.notes.update(fields)
+
+    def describe(self) -> dict[str, Any]:
+        """What every log line of this attempt carries."""
+        found: dict[str, Any] = {"job_id": str(self.id), "actor": self.actor, "attempt": self.attempt}
+        if self.parent_id is not None:
+            found["parent_id"] = str(self.parent_id)
+        return {**self.origin.describe(), **found}
 
 
 def current_job() -> JobContext:
@@ -103,3 +117,22 @@ def current_job() -> JobContext:
 def enter_job(context: JobContext | None) -> None:
     """Bind the thread to a job, or to none. For the broker."""
     _local.job = context
+
+
+def current_origin() -> Origin:
+    """For whom this thread works: its job's origin, or the request's."""
+    job: JobContext | None = getattr(_local, "job", None)
+    return origin.of_request() if job is None else job.origin
+
+
+def name_worker(name: str) -> None:
+    """Say which worker this process is. For the worker's own runtime."""
+    global _worker
+    _worker = name
+
+
+def describe() -> dict[str, Any]:
+    """What a log line of this thread is about: job, origin, worker; what is not known is left out."""
+    job: JobContext | None = getattr(_local, "job", None)
+    found: dict[str, Any] = job.describe() if job is not None else dict(origin.of_request().describe())
+    return {**found, "worker": _worker} if _worker else found

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from queueadmin.context import JobContext
 from queueadmin.jobs import Claim, ClaimedJob
+from queueadmin.origin import Origin
 
 _LOOKAHEAD_SECONDS = 0.2
 """Work that may wait in memory: long enough for full batches, far below the second that a claim may idle."""
@@ -143,5 +144,5 @@ class Hand:
 def _context(job: ClaimedJob) -> JobContext:
     return JobContext(
         id=job.id, queue=job.queue, actor=job.actor, attempt=job.attempt, run=job.run, failures=job.failures,
-        max_attempts=job.max_attempts,
+        max_attempts=job.max_attempts, parent_id=job.parent_id, origin=Origin.of(job.payload),
     )  # fmt: skip

@@ -95,6 +95,7 @@ class ClaimedJob:
     order_key: int = 0
     waited_ms: int = 0
     """From when it was due until it was claimed, by the database's clock."""
+    parent_id: UUID | None = None
 
     @property
     def follow_up(self) -> FollowUp | None:

@@ -199,7 +199,9 @@ class Writer(threading.Thread):
             self._write(batch[middle:])
             return True
         if batch[0].error_code == "unrecordable":
-            logger.error("an outcome is refused by the database", extra={"job": str(batch[0].job.id)}, exc_info=error)
+            logger.error(
+                "an outcome is refused by the database", extra={"job_id": str(batch[0].job.id)}, exc_info=error
+            )
             return False
         self._write([unrecordable(batch[0])])
         return True

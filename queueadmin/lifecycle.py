@@ -21,6 +21,7 @@ from queueadmin.counters import FAILURES, OUTCOMES
 from queueadmin.edges import ENDED, WAITING
 from queueadmin.ids import uuid7
 from queueadmin.jobs import Claim, ClaimedJob, Finished, FollowUp, NewJob, Outcome, Ready, Submitted
+from queueadmin.origin import Origin
 from queueadmin.sql import JOB, Row, Write
 from queueadmin.states import LIVE, TERMINAL, State
 
@@ -111,7 +112,7 @@ def _ready(row: Row) -> Ready:
 
 _CLAIMED = (
     "id", "token", "queue", "actor", "payload", "attempt", "run", "failures", "crashes", "max_attempts",
-    "partition_key", "priority", "order_key",
+    "partition_key", "priority", "order_key", "parent_id",
 )  # fmt: skip
 
 
@@ -175,6 +176,7 @@ def recover_claims(claims: Sequence[Claim]) -> list[ClaimedJob]:
 def _claimed(row: Row) -> ClaimedJob:
     row["id"], row["token"] = sql.as_uuid(row["id"]), sql.as_uuid(row["token"])
     row["payload"] = sql.decode(row["payload"])
+    row["parent_id"] = None if row["parent_id"] is None else sql.as_uuid(row["parent_id"])
     return ClaimedJob(**row)
 
 
@@ -314,15 +316,15 @@ def _follow_ups_of(outcomes: Sequence[Outcome], written: Sequence[Row]) -> list[
         job = jobs[sql.as_uuid(row["id"])]
         spec = job.follow_up
         if spec is not None and row["state"] in TERMINAL:
-            owed.append(_follow_up(spec, job.id, row["state"], job.run, job.partition_key))
+            owed.append(_follow_up(spec, job.id, row["state"], job.run, job.partition_key, Origin.of(job.payload)))
     return owed
 
 
-def _follow_up(spec: FollowUp, job_id: UUID, state: str, run: int, partition_key: str) -> NewJob:
+def _follow_up(spec: FollowUp, job_id: UUID, state: str, run: int, partition_key: str, origin: Origin) -> NewJob:
     return NewJob(
         id=uuid7(), queue=spec.queue, actor=spec.actor, priority=spec.priority, partition_key=partition_key,
         parent_id=job_id, max_attempts=spec.max_attempts,
-        payload={"args": [str(job_id), str(state), run], "kwargs": {}, "options": {}},
+        payload={"args": [str(job_id), str(state), run], "kwargs": {}, "options": origin.as_options()},
     )  # fmt: skip
 
 
@@ -401,9 +403,11 @@ def _announce(ended: Sequence[Row], *, now: datetime | None) -> list[Ready]:
     """Insert the follow-ups of jobs that ended here, in the caller's transaction."""
     follow_ups = []
     for row in ended:
-        spec = FollowUp.of(sql.decode(row["payload"]))
+        payload = sql.decode(row["payload"])
+        spec, job_id = FollowUp.of(payload), sql.as_uuid(row["id"])
         if spec is not None and row["state"] in TERMINAL:
-            follow_ups.append(_follow_up(spec, sql.as_uuid(row["id"]), row["state"], row["run"], row["partition_key"]))
+            origin = Origin.of(payload)
+            follow_ups.append(_follow_up(spec, job_id, row["state"], row["run"], row["partition_key"], origin))
     return list(submit(follow_ups, now=now).ready) if follow_ups else []
 
 

@@ -1,4 +1,7 @@
-"""Text that a database can store. One NUL or lone surrogate would otherwise fail a whole batch."""
+"""Text that a database can store, and values that may be shown.
+
+One NUL or lone surrogate would otherwise fail a whole batch.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ MAX_JSON = 256 * 1024
 """Bytes of a payload, a result or an event's detail: these describe work, they do not carry it."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential|authorization|api_?key", re.IGNORECASE)
+"""Names whose values are not shown."""
+_LOGIN_IN_URL = re.compile(r"(?<=://)[^/\s@]*@")
 
 
 class Unrecordable(PermanentJobError):
@@ -42,6 +48,15 @@ def require_storable(value: Any) -> None:
         raise Unrecordable("The arguments hold half of a surrogate pair.")
     if "\\u0000" in text and _has_nul(value):
         raise Unrecordable("The arguments hold a NUL character.")
+
+
+def without_secrets(value: Any) -> Any:
+    """`value` for showing: what is named like a secret, and logins in URLs, replaced by "[hidden]"."""
+    if isinstance(value, dict):
+        return {key: "[hidden]" if _SECRET.search(str(key)) else without_secrets(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(item) for item in value]
+    return _LOGIN_IN_URL.sub("[hidden]@", value) if isinstance(value, str) else value
 
 
 def _measure(value: Any) -> str:

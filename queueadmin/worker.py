@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import DatabaseError, InterfaceError, connection
 from dramatiq import Actor
 
-from queueadmin import decisions, lifecycle, lookup, measure_rows, presence
+from queueadmin import context, decisions, lifecycle, lines, lookup, measure_rows, presence
 from queueadmin.conf import QueueSettings
 from queueadmin.context import Progress
 from queueadmin.dispatch import Dispatcher
@@ -97,6 +97,7 @@ class WorkerRuntime:
     # -- life --------------------------------------------------------------------------------
 
     def start(self) -> None:
+        context.name_worker(self.identity.name)
         presence.register(self.identity, queues=self.queues, actors=self.actors, threads=self.hand.threads)
         self.paused = lookup.paused_queues()
         connection.close()
@@ -104,7 +105,7 @@ class WorkerRuntime:
         self.writer.start()
         self._beat.start()
         self._dispatcher.start()
-        logger.info("worker started", extra={"worker": self.identity.name, "queues": self.queues})
+        logger.info("worker started", extra={"queues": self.queues, "threads": self.hand.threads})
 
     def drain(self) -> None:
         """Begin the shutdown: take nothing more, give back what has not started, and bound what runs."""
@@ -139,14 +140,15 @@ class WorkerRuntime:
             logger.warning("the worker could not sign off", extra={"error": str(error)})
         finally:
             connection.close()
-        logger.info("worker stopped", extra={"worker": self.identity.name, "flushed": flushed})
+        logger.info("worker stopped", extra={"flushed": flushed})
+        context.name_worker("")
 
     def abandon(self) -> None:
         """This worker was judged dead, or can write no outcome: its jobs belong to others.
 
         Children that run a job die with the process: they ask the kernel for it when they start.
         """
-        logger.critical("this worker is buried or cannot write; it exits", extra={"worker": self.identity.name})
+        logger.critical("this worker is buried or cannot write; it exits")
         for held in self.hand.take_all():
             held.context.cancel.set("abandoned")
         logging.shutdown()
@@ -162,8 +164,14 @@ class WorkerRuntime:
         held = self.hand.find(token)
         if held is None:
             return
-        self.writer.put(_safe_outcome(decide, held))
+        outcome = _safe_outcome(decide, held)
+        self.writer.put(outcome)
         self.hand.settle(token)
+        lines.ended(held, outcome, announced=self.announces(held))
+
+    def announces(self, held: Held) -> bool:
+        """Whether the log tells of attempts of this job that go well."""
+        return bool(self.actors[held.job.actor].options.get("announced"))
 
     def release(self, held: Held, *, reason: str) -> None:
         """Give a job back that has not started."""
@@ -176,7 +184,10 @@ class WorkerRuntime:
             self._give_back(held, reason="no thread became free")
 
     def _give_back(self, held: Held, *, reason: str) -> None:
-        self.writer.put(lifecycle.release(held.job, reason=reason))
+        outcome = lifecycle.release(held.job, reason=reason)
+        self.writer.put(outcome)
+        if held.started is not None:
+            lines.ended(held, outcome, announced=False)
 
     def reconnect(self) -> None:
         """Drop the calling thread's connection, so that its next query opens a new one."""
@@ -212,7 +223,7 @@ def _safe_outcome(decide: Callable[[], decisions.Decision], held: Held) -> Outco
     try:
         return outcome_of(decide(), held)
     except Exception as error:
-        logger.exception("an attempt's outcome could not be made out", extra={"job": str(held.job.id)})
+        logger.exception("an attempt's outcome could not be made out", extra={"job_id": str(held.job.id)})
         return lifecycle.fail(
             held.job, code="internal_error", message=f"The outcome could not be read: {type(error).__name__}."
         )
@@ -353,7 +364,7 @@ class BeatThread(threading.Thread):
         confirmed = {token: job for token, job in strangers.items() if token in self._strangers and token not in known}
         self._strangers = set(strangers) - set(confirmed)
         for job in confirmed.values():
-            logger.warning("a claim that nobody holds is released", extra={"job": str(job.id)})
+            logger.warning("a claim that nobody holds is released", extra={"job_id": str(job.id)})
             runtime.writer.put(lifecycle.release(job, reason="claim reply lost"))
 
     def _write_progress(self) -> None:

@@ -14,6 +14,7 @@ from documents.api.auth import caller_of
 from documents.api.base import ApiView, accepted
 from documents.api.serializers import AcceptedTask, Submission
 from documents.models import Scope
+from queueadmin import origin
 
 _submission = Submission()
 """Made once: building its fields for every request would cost more than checking them."""
@@ -51,6 +52,7 @@ class Process(ApiView):
             ),
             intent=None if header is None else idempotency.intent(tenant, header, given),
         )
+        origin.of_request().labels.update(task_id=str(task.task_id), document_id=given["document_id"])
         answer = accepted(task.task_id)
         if task.is_replay:
             answer.headers["Idempotency-Replayed"] = "true"

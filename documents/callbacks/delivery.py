@@ -86,6 +86,7 @@ def deliver(
                    "error": str(error)},
         )  # fmt: skip
         raise
+    logger.info("callback delivered", extra={"status_code": answer.status, "event_type": ending.event})
     return {"event": ending.event, "webhook_id": ending.message_id, "status_code": answer.status}
 
 
@@ -136,6 +137,7 @@ def _attempt(
     headers = {
         "content-type": "application/json",
         "user-agent": "document-ingestion/1.0 (Standard Webhooks)",
+        **({"x-request-id": job.origin.request_id} if job.origin.request_id else {}),
         **signing.signed_headers(policy.secrets, message_id=ending.message_id, timestamp=int(now()), body=body),
     }
     log = WebhookAttempt(

@@ -6,7 +6,6 @@ sequences that a terminal would obey.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from rich.text import Text
 from queueadmin import display
 from queueadmin.inspection import Difference, Overview
 from queueadmin.models import Job
+from queueadmin.sanitize import without_secrets
 from queueadmin.selectors import TimelineEntry, Totals, Worker
 from queueadmin.states import State
 
@@ -116,24 +116,11 @@ def workers_table(workers: Sequence[Worker]) -> Table:
 # -- jobs ----------------------------------------------------------------------------------------
 
 
-_SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential|authorization|api_?key", re.IGNORECASE)
-"""Names of arguments whose values are not shown."""
-_LOGIN_IN_URL = re.compile(r"(?<=://)[^/\s@]*@")
-
-
 def arguments(job: Job, *, limit: int = 2_000) -> str:
     """What the job was sent with, as `name=value` on one line. Without secrets, cut to `limit` characters."""
     positional = {str(place): value for place, value in enumerate(job.payload.get("args") or ())}
-    given = _without_secrets({**positional, **(job.payload.get("kwargs") or {})})
+    given = without_secrets({**positional, **(job.payload.get("kwargs") or {})})
     return display.one_line({name: value for name, value in given.items() if value is not None}, limit=limit)
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: "[hidden]" if _SECRET.search(key) else _without_secrets(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_secrets(item) for item in value]
-    return _LOGIN_IN_URL.sub("[hidden]@", value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, kw_only=True)

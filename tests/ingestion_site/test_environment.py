@@ -35,6 +35,9 @@ def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 WRONG = [
     ("DEBUG", "maybe", "true or false"),
     ("LOG_LEVEL", "LOUD", "one of DEBUG, INFO"),
+    ("LOG_FORMAT", "xml", "one of CONSOLE, JSON"),
+    ("LOG_FILE", "/dev/null/service.log", "a file that this user may write"),
+    ("LOG_FILE_BYTES", "10", "from 4096 to"),
     ("SECRET_KEY", "short", "at least 32 random characters"),
     ("ENCRYPTION_KEYS", "k" * 40 + ",short", "at least 32 characters each"),
     ("DATABASE_URL", "mysql://db/name", "sqlite:// or postgres://"),
