@@ -1,4 +1,4 @@
-"""Retention of tasks: stored results go first, then what their rows carried, and in time the rows themselves.
+"""Retention of tasks: stored results and uploads go first, then what their rows carried, in time the rows themselves.
 
 In that order, because a row can find its result again and a result cannot find its row: dying in between leaves a
 task that the next run finishes, never an object that nobody knows.
@@ -18,7 +18,8 @@ from uuid import UUID
 from documents import idempotency
 from documents.conf import RetentionPolicy
 from documents.models import IngestionTask, WebhookAttempt
-from documents.storage import ResultStore
+from documents.storage import DocumentStore, ResultStore
+from documents.storage.keys import uploaded_for
 from queueadmin import retention as ledger
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def clean(
     policy: RetentionPolicy,
     *,
     results: ResultStore,
+    documents: DocumentStore,
     include_dead_letters: bool = False,
     dry_run: bool = False,
     stopped: Callable[[], bool] = lambda: False,
@@ -84,7 +86,7 @@ def clean(
     """Remove what has outlived the policy; with `dry_run` only count it. Repeating it is harmless.
 
     Ends early, between two batches, once `stopped()`. `on_progress` is told how many jobs were looked at so far.
-    Raises StorageUnavailable (retryable) when results cannot be removed; their rows then stay.
+    Raises StorageUnavailable (retryable) when objects cannot be removed; their rows then stay.
     """
     report = Report()
     looked_at = 0
@@ -96,7 +98,7 @@ def clean(
             return report
     for emptied in ledger.clean(
         ages(policy, include_dead_letters=include_dead_letters),
-        prepare=partial(_remove_results, results=results),
+        prepare=partial(_remove_objects, results=results, documents=documents),
         within=_slim_down,
         dry_run=dry_run,
         now=now,
@@ -110,10 +112,15 @@ def clean(
     return report
 
 
-def _remove_results(ids: Sequence[UUID], *, results: ResultStore) -> None:
-    """Remove the results of all attempts; jobs that are no ingestion task have none."""
-    for task_id in IngestionTask.objects.filter(pk__in=ids).values_list("pk", flat=True):
+def _remove_objects(ids: Sequence[UUID], *, results: ResultStore, documents: DocumentStore) -> None:
+    """Remove the results of all attempts, and the document if it was uploaded to us: any other is the client's.
+
+    Jobs that are no ingestion task have neither.
+    """
+    for task_id, key in IngestionTask.objects.filter(pk__in=ids).values_list("pk", "r2_key"):
         results.delete(task_id)
+        if uploaded_for(key) == task_id:
+            documents.delete(key)
 
 
 def _slim_down(ids: Sequence[UUID]) -> None:

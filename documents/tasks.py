@@ -8,7 +8,7 @@ import dramatiq
 from django.conf import settings
 from dramatiq.middleware import Middleware
 
-from documents import conf, pipeline, retention
+from documents import conf, orphans, pipeline, retention
 from documents.callbacks import delivery
 from documents.exceptions import DocumentError
 from documents.workspace import Workspace
@@ -42,7 +42,22 @@ def deliver_webhook(task_id: str, state: str, run: int) -> Any:
 def cleanup() -> Any:
     """Remove what has outlived its retention. The dispatcher sends it once an hour."""
     job = current_job()
-    report = retention.clean(conf.retention_policy(), results=conf.result_store(), stopped=job.cancel.is_set)
+    report = retention.clean(
+        conf.retention_policy(),
+        results=conf.result_store(),
+        documents=conf.document_store(),
+        stopped=job.cancel.is_set,
+    )
+    return report.as_dict()
+
+
+@dramatiq.actor(queue_name="maintenance", every_seconds=86_400, throws=(DocumentError,))
+def sweep_orphans() -> Any:
+    """Remove stored objects that no task knows. The dispatcher sends it once a day."""
+    cancel = current_job().cancel
+    report = orphans.sweep(
+        results=conf.result_store(), documents=conf.document_store(), stopped=cancel.is_set, rest=cancel.wait
+    )
     return report.as_dict()
 
 

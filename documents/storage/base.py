@@ -6,11 +6,12 @@ import contextlib
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from documents.exceptions import DocumentTooLarge, StorageUnavailable, TransferCancelled
+from documents.storage.listing import StoredObject
 
 CHUNK_BYTES = 256 * 1024
 
@@ -46,6 +47,15 @@ class DocumentStore(Protocol):
 
     def put(self, key: str, file: BinaryIO) -> None:
         """Store `file` under `key`, replacing what is there at once or not at all."""
+
+    def delete(self, key: str) -> None:
+        """Remove a document; harmless when there is none. Raises InvalidKey, StorageDenied, StorageUnavailable."""
+
+    def stored(self, prefix: str) -> Iterator[StoredObject]:
+        """List what lies below `prefix` (a path that ends with a slash), page by page; keys are those below it.
+
+        Raises StorageUnavailable or StorageDenied.
+        """
 
     def check(self) -> None:
         """Raise a StorageError if the store cannot be used now; for readiness checks."""

@@ -8,13 +8,14 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from documents.exceptions import DocumentNotFound, StorageDenied, StorageError, StorageUnavailable
 from documents.storage.base import CHUNK_BYTES, Downloaded, Transfer, TransferProgress
 from documents.storage.keys import normalise_key
+from documents.storage.listing import StoredObject, files_below
 
 _ABSENT = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL}
@@ -86,6 +87,25 @@ class DirectoryStore:
             write_atomically(target, file)
         except OSError as error:
             raise _translated(error) from error
+
+    def delete(self, key: str) -> None:
+        """See DocumentStore. Its directory goes too when it becomes empty."""
+        path = self.root / normalise_key(key)
+        try:
+            if not path.parent.resolve().is_relative_to(self.root.resolve()):
+                raise StorageDenied("The key leads out of the document directory.")
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise _translated(error) from error
+        if path.parent != self.root:
+            with contextlib.suppress(OSError):  # it is not empty
+                path.parent.rmdir()
+
+    def stored(self, prefix: str) -> Iterator[StoredObject]:
+        """See DocumentStore."""
+        return files_below(self.root / prefix)
 
     def check(self) -> None:
         """Raise a StorageError unless the root is a directory that can be listed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from uuid import UUID
 
 from documents.exceptions import InvalidKey
 
@@ -11,6 +12,30 @@ MAX_KEY_BYTES = 1024
 
 MAX_SEGMENT_BYTES = 255
 """NAME_MAX of Linux and macOS file systems."""
+
+
+UPLOAD_PREFIX = "uploads/"
+"""Where documents lie that came through our own upload endpoint: uploads/<tenant>/<task id>/<file name>.
+
+They are ours to remove with their task; any other document is the client's.
+"""
+
+
+def upload_key(tenant: str, task_id: UUID, file_name: str) -> str:
+    """The key of a document that was uploaded for a task."""
+    return normalise_key(f"{UPLOAD_PREFIX}{tenant}/{task_id}/{file_name}")
+
+
+def uploaded_for(key: str) -> UUID | None:
+    """The task that an upload belongs to; None for any other key."""
+    parts = key.removeprefix(UPLOAD_PREFIX).split("/")
+    if not key.startswith(UPLOAD_PREFIX) or len(parts) < 3:
+        return None
+    try:
+        task_id = UUID(parts[1])
+    except ValueError:
+        return None
+    return task_id if str(task_id) == parts[1] else None
 
 
 def normalise_key(key: str) -> str:

@@ -20,12 +20,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, cast
 from uuid import UUID
 
 from documents.exceptions import DocumentNotFound, InvalidKey, ResultNotFound, StorageUnavailable
 from documents.storage.directory import sync_directory
+from documents.storage.listing import StoredObject, files_below, objects_below
 from documents.storage.s3 import S3Bucket, S3Connection
 
 Part = Literal["text.txt", "text.md", "record.json"]
@@ -62,6 +64,12 @@ class ResultStore(Protocol):
 
     def delete(self, task_id: UUID) -> int:
         """Remove all attempts of a task; return how many objects there were. Repeating it is harmless."""
+
+    def stored(self) -> Iterator[StoredObject]:
+        """List what is there, also what a writer left behind; keys begin with "<task id>/", a task's follow each other.
+
+        Reads page by page. Raises StorageUnavailable or StorageDenied.
+        """
 
 
 def result_key(task_id: UUID, attempt: int) -> str:
@@ -128,6 +136,11 @@ class DirectoryResultStore:
             with contextlib.suppress(OSError):  # the fan-out directory still serves other tasks
                 task_dir.parent.rmdir()
         return count
+
+    def stored(self) -> Iterator[StoredObject]:
+        """See ResultStore."""
+        for found in files_below(self.root):
+            yield replace(found, key=found.key.partition("/")[2])  # without the fan-out
 
     def _task_dir(self, task_id: UUID) -> Path:
         return self.root / task_id.hex[-2:] / str(task_id)
@@ -219,6 +232,10 @@ class S3ResultStore:
                     self._bucket.client.delete_object(Bucket=self._name, Key=found["Key"])
                     count += 1
         return count
+
+    def stored(self) -> Iterator[StoredObject]:
+        """See ResultStore."""
+        return objects_below(self._bucket, self.prefix)
 
     def _get(self, operation: str, key: str, part: Part) -> dict[str, Any]:
         task_id, attempt = _parsed(key)

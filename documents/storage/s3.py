@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from documents.exceptions import DocumentNotFound, StorageDenied, StorageError, StorageUnavailable
 from documents.storage.base import Downloaded, Transfer, TransferProgress
 from documents.storage.keys import normalise_key
+from documents.storage.listing import StoredObject, objects_below
 
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 _READ_BYTES = 64 * 1024
@@ -166,6 +167,17 @@ class S3Store:
             raise StorageDenied("Keys below this prefix are reserved.")
         with self._bucket.errors():
             self._bucket.client.upload_fileobj(file, self._name, key)
+
+    def delete(self, key: str) -> None:
+        """See DocumentStore."""
+        if normalise_key(key).startswith(self._reserved):
+            raise StorageDenied("Keys below this prefix are reserved.")
+        with self._bucket.errors():
+            self._bucket.client.delete_object(Bucket=self._name, Key=key)
+
+    def stored(self, prefix: str) -> Iterator[StoredObject]:
+        """See DocumentStore."""
+        return objects_below(self._bucket, prefix)
 
     def check(self) -> None:
         """Ask for the bucket's existence."""

@@ -2,9 +2,9 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +15,9 @@ from documents import retention
 from documents.conf import RetentionPolicy
 from documents.exceptions import ResultNotFound, StorageUnavailable
 from documents.models import IngestionTask, WebhookAttempt
-from documents.storage import DirectoryResultStore
+from documents.storage import DirectoryResultStore, DirectoryStore, DocumentStore, ResultStore, StoredObject
+from documents.storage.keys import upload_key
+from documents.storage.results import RECORD, TEXT, Parts
 from queueadmin import lifecycle
 from queueadmin.ids import uuid7
 from queueadmin.jobs import order_key_now
@@ -34,13 +36,29 @@ def results(tmp_path: Path) -> DirectoryResultStore:
     return DirectoryResultStore(tmp_path / "results")
 
 
+@pytest.fixture
+def documents(tmp_path: Path) -> DirectoryStore:
+    root = tmp_path / "documents"
+    root.mkdir()
+    return DirectoryStore(root)
+
+
+def clean(
+    policy: RetentionPolicy, *, results: ResultStore, documents: DocumentStore | None = None, **options: Any
+) -> retention.Report:
+    """`retention.clean`, by default where nothing was uploaded to us."""
+    return retention.clean(
+        policy, results=results, documents=documents or DirectoryStore(Path("nothing here")), **options
+    )
+
+
 def ended(state: str, *, hours_ago: float, results: DirectoryResultStore | None = None, **fields: Any) -> uuid.UUID:
     """A task that ended that long ago, with a stored result when it completed."""
     task_id = factories.task(**fields)
     factories.end(task_id, state)
     age(task_id, hours_ago)
     if results is not None and state == "completed":
-        results.write(task_id, 1, text=[b"text"], document=[b"{}"])
+        results.write(task_id, 1, [(TEXT, [b"text"]), (RECORD, [b"{}"])])
     return task_id
 
 
@@ -64,7 +82,7 @@ def test_an_expired_task_loses_its_result_arguments_and_events_and_keeps_a_slim_
         status_code=200, response_excerpt="ok",
     )  # fmt: skip
     # When the clean-up runs
-    report = retention.clean(POLICY, results=results)
+    report = clean(POLICY, results=results)
     # Then what it carried is gone
     assert is_emptied(task_id)
     assert not JobEvent.objects.filter(job_id=task_id).exists()
@@ -83,6 +101,23 @@ def test_an_expired_task_loses_its_result_arguments_and_events_and_keeps_a_slim_
     }  # fmt: skip
 
 
+def test_an_upload_goes_with_its_task_and_a_document_of_the_client_stays(
+    results: DirectoryResultStore, documents: DirectoryStore
+) -> None:
+    # Given expired tasks: of an upload, of a document that the client put there, and of another task's upload
+    task_id, other = (ended("failed", hours_ago=30 * 24) for _ in range(2))
+    own, foreign = upload_key("default", task_id, "a.txt"), upload_key("default", uuid7(), "b.txt")
+    for key in (own, foreign, "reports/a.txt"):
+        documents.put(key, BytesIO(b"text"))
+    IngestionTask.objects.filter(pk=task_id).update(r2_key=own)
+    IngestionTask.objects.filter(pk=other).update(r2_key=foreign)
+    ended("failed", hours_ago=30 * 24, r2_key="reports/a.txt")
+    # When the clean-up runs
+    clean(POLICY, results=results, documents=documents)
+    # Then only the first is gone
+    assert sorted(one.key for one in documents.stored("")) == ["reports/a.txt", foreign]
+
+
 @pytest.mark.parametrize(
     ("state", "hours_ago", "goes"),
     [
@@ -94,26 +129,26 @@ def test_an_expired_task_loses_its_result_arguments_and_events_and_keeps_a_slim_
 )  # fmt: skip
 def test_each_state_has_its_age(state: str, hours_ago: float, goes: bool, results: DirectoryResultStore) -> None:
     task_id = ended(state, hours_ago=hours_ago, results=results)
-    retention.clean(POLICY, results=results)
+    clean(POLICY, results=results)
     assert is_emptied(task_id) is goes
 
 
 def test_dead_letters_go_only_when_somebody_says_so(results: DirectoryResultStore) -> None:
     task_id = ended("dead_letter", hours_ago=25)
-    retention.clean(POLICY, results=results, include_dead_letters=True)
+    clean(POLICY, results=results, include_dead_letters=True)
     assert is_emptied(task_id)
 
 
 def test_failed_tasks_outlive_completed_ones_even_under_a_long_policy(results: DirectoryResultStore) -> None:
     task_id = ended("failed", hours_ago=20 * 24)
-    retention.clean(RetentionPolicy(hours=30 * 24, audit_days=365), results=results)
+    clean(RetentionPolicy(hours=30 * 24, audit_days=365), results=results)
     assert not is_emptied(task_id)
 
 
 def test_live_tasks_are_never_touched(results: DirectoryResultStore) -> None:
     pending, running = factories.task(), factories.task()
     factories.claimed(running)
-    retention.clean(RetentionPolicy(hours=0, audit_days=0), results=results)
+    clean(RetentionPolicy(hours=0, audit_days=0), results=results)
     assert set(Job.objects.filter(cleaned_at=None).values_list("state", flat=True)) == {"pending", "processing"}
     assert Job.objects.get(pk=pending).payload["kwargs"] == {"r2_key": "a.txt"}
 
@@ -123,12 +158,12 @@ def test_a_task_waits_for_its_webhook(results: DirectoryResultStore) -> None:
     task_id = ended("completed", hours_ago=100, results=results, follow_up=True)
     webhook = Job.objects.get(parent_id=task_id)
     # When the clean-up runs, Then the task stays as it is
-    retention.clean(POLICY, results=results)
+    clean(POLICY, results=results)
     assert not is_emptied(task_id)
     assert results.size(f"{task_id}/1") == len(b"text")
     # But once the webhook is delivered, it goes
     factories.end(webhook.pk, "completed", actor="deliver_webhook")
-    retention.clean(POLICY, results=results)
+    clean(POLICY, results=results)
     assert is_emptied(task_id)
 
 
@@ -137,7 +172,7 @@ def test_webhooks_and_other_jobs_are_cleaned_like_tasks(results: DirectoryResult
     webhook = Job.objects.get(parent_id=task_id)
     factories.end(webhook.pk, "completed", actor="deliver_webhook")
     age(webhook.pk, 30)
-    report = retention.clean(POLICY, results=results)
+    report = clean(POLICY, results=results)
     assert (report.tasks["completed"], report.other_jobs) == (1, 1)
     assert is_emptied(webhook.pk)
 
@@ -147,7 +182,7 @@ def test_a_dry_run_logs_what_would_be_and_a_run_what_was(
 ) -> None:
     caplog.set_level("INFO")
     for dry_run in (True, False):
-        retention.clean(POLICY, results=results, dry_run=dry_run)
+        clean(POLICY, results=results, dry_run=dry_run)
     said = [record.getMessage() for record in caplog.records if record.name == "documents.retention"]
     assert said == ["expired tasks would be cleaned", "expired tasks were cleaned"]
 
@@ -158,15 +193,15 @@ def test_a_dry_run_tells_the_same_figures_and_removes_nothing(results: Directory
         ended(state, hours_ago=400, results=results)
     protected = ended("completed", hours_ago=400, results=results, follow_up=True)
     old = ended("completed", hours_ago=400, results=results)
-    retention.clean(POLICY, results=results)
+    clean(POLICY, results=results)
     make_old(old, days=400)
     ended("completed", hours_ago=400, results=results)
     before = (Job.objects.filter(cleaned_at=None).count(), JobEvent.objects.count(), Job.objects.count())
     # When it is run dry, Then nothing has changed
-    promised = retention.clean(POLICY, results=results, dry_run=True, include_dead_letters=True)
+    promised = clean(POLICY, results=results, dry_run=True, include_dead_letters=True)
     assert before == (Job.objects.filter(cleaned_at=None).count(), JobEvent.objects.count(), Job.objects.count())
     # And when it is run in earnest, Then it does what it said
-    assert retention.clean(POLICY, results=results, include_dead_letters=True) == promised
+    assert clean(POLICY, results=results, include_dead_letters=True) == promised
     assert promised.as_dict()["audit_rows"] == 1
     assert not is_emptied(protected)
 
@@ -182,12 +217,12 @@ def make_old(task_id: uuid.UUID, *, days: float) -> None:
 def test_slim_rows_go_after_their_retention(results: DirectoryResultStore) -> None:
     # Given slim rows of 366 and of 300 days, and a dead letter of 500
     tasks = [ended("completed", hours_ago=30, results=results) for _ in range(2)]
-    retention.clean(POLICY, results=results)
+    clean(POLICY, results=results)
     make_old(tasks[0], days=366)
     make_old(tasks[1], days=300)
     make_old(ended("dead_letter", hours_ago=30), days=500)
     # When the clean-up runs
-    report = retention.clean(POLICY, results=results)
+    report = clean(POLICY, results=results)
     # Then the oldest is gone from both tables, and what waits for a decision is not
     assert report.audit_rows == 1
     assert sorted(Job.objects.values_list("state", flat=True)) == ["completed", "dead_letter"]
@@ -196,9 +231,9 @@ def test_slim_rows_go_after_their_retention(results: DirectoryResultStore) -> No
 
 def test_totals_survive(results: DirectoryResultStore) -> None:
     task_id = ended("completed", hours_ago=30, results=results)
-    retention.clean(POLICY, results=results)
+    clean(POLICY, results=results)
     make_old(task_id, days=400)
-    retention.clean(POLICY, results=results)
+    clean(POLICY, results=results)
     assert not Job.objects.exists()
     assert totals(factories.INGEST).completed == 1
     assert JobMinute.objects.exists()
@@ -216,7 +251,10 @@ class FailingStore:
         self.left -= 1
         return self.inner.delete(task_id)
 
-    def write(self, task_id: uuid.UUID, attempt: int, *, text: Iterable[bytes], document: Iterable[bytes]) -> str:
+    def write(self, task_id: uuid.UUID, attempt: int, parts: Parts) -> str:
+        raise NotImplementedError
+
+    def stored(self) -> Iterator[StoredObject]:
         raise NotImplementedError
 
     def open(self, key: str, part: Any = None) -> BinaryIO:
@@ -231,10 +269,10 @@ def test_a_row_is_emptied_only_after_its_result_is_gone(results: DirectoryResult
     tasks = [ended("completed", hours_ago=30, results=results) for _ in range(3)]
     # When the clean-up runs into it
     with pytest.raises(StorageUnavailable):
-        retention.clean(POLICY, results=FailingStore(results, deletions=1))
+        clean(POLICY, results=FailingStore(results, deletions=1))
     # Then no row has forgotten an object, and the next run finishes the work
     assert not any(is_emptied(task_id) for task_id in tasks)
-    assert retention.clean(POLICY, results=results).tasks["completed"] == 3
+    assert clean(POLICY, results=results).tasks["completed"] == 3
     assert all(is_emptied(task_id) for task_id in tasks)
 
 
@@ -269,7 +307,7 @@ def test_many_tasks_go_in_small_batches_and_protected_ones_are_passed_by(results
 def test_a_worker_that_shuts_down_stops_it_between_batches(results: DirectoryResultStore) -> None:
     for state in ("completed", "cancelled"):
         ended(state, hours_ago=30)
-    report = retention.clean(POLICY, results=results, stopped=lambda: True)
+    report = clean(POLICY, results=results, stopped=lambda: True)
     assert sum(report.tasks.values()) == 1
 
 
@@ -285,9 +323,9 @@ def run_command(*arguments: str) -> str:
 def test_the_command_prints_what_it_removed() -> None:
     task_id = ended("completed", hours_ago=3)
     assert "Nothing has outlived" in run_command()
-    assert json.loads(run_command("--hours", "2", "--dry-run", "--json")) == {
+    assert json.loads(run_command("--hours", "2", "--dry-run", "--json", "--skip-orphans")) == {
         "dry_run": True, "hours": 2.0, "results": 1, "other_jobs": 0, "events": 3, "audit_rows": 0,
-        "tasks": {"completed": 1, "cancelled": 0, "failed": 0, "dead_letter": 0},
+        "tasks": {"completed": 1, "cancelled": 0, "failed": 0, "dead_letter": 0}, "orphans": None,
     }  # fmt: skip
     assert not is_emptied(task_id)
     printed = run_command("--hours", "2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from documents.exceptions import InvalidKey
 from documents.storage import normalise_key
+from documents.storage.keys import upload_key, uploaded_for
 
 GOOD = [
     "a",
@@ -61,3 +63,26 @@ def test_an_accepted_key_stays_below_any_root(key: str) -> None:
     except InvalidKey:
         return
     assert posixpath.normpath(posixpath.join("/root", accepted)) == "/root/" + accepted
+
+
+TASK = UUID("0199a000-0000-7000-8000-0000000000aa")
+
+
+def test_an_upload_is_known_by_its_key() -> None:
+    assert upload_key("acme", TASK, "a.pdf") == f"uploads/acme/{TASK}/a.pdf"
+    assert uploaded_for(upload_key("acme", TASK, "a.pdf")) == TASK
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"uploads/{TASK}/a",
+        f"x/acme/{TASK}/a",
+        f"uploads/acme/{TASK}",
+        f"uploads/acme/{TASK.hex}/a",
+        "uploads/a/b/c",
+        "a",
+    ],
+)
+def test_any_other_key_is_the_clients(key: str) -> None:
+    assert uploaded_for(key) is None

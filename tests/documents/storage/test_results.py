@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -87,6 +88,24 @@ def test_delete_removes_all_attempts_of_one_task_and_may_be_repeated(results: Re
     with pytest.raises(ResultNotFound):
         results.size(key, RECORD)
     assert read(results, other) == b"text"
+
+
+def test_what_is_stored_is_listed_task_by_task_with_size_and_age(results: ResultStore) -> None:
+    # Given nothing, Then nothing is listed
+    assert list(results.stored()) == []
+    # Given results of two tasks, one with two attempts
+    before = datetime.now(UTC) - timedelta(seconds=2)  # S3 knows whole seconds
+    for task, attempt in ((TASK, 1), (OTHER, 1), (TASK, 2)):
+        write(results, task, attempt)
+    # Then every object is listed once, those of a task in a row
+    listed = list(results.stored())
+    parts = sorted((TEXT, RECORD))
+    assert [one.key for one in listed] == [
+        f"{task}/{attempt}/{part}"
+        for task, attempts in ((TASK, (1, 2)), (OTHER, (1,))) for attempt in attempts for part in parts
+    ]  # fmt: skip
+    assert {one.key: one.bytes for one in listed}[f"{OTHER}/1/{TEXT}"] == len(b"text")
+    assert all(before < one.modified < datetime.now(UTC) + timedelta(seconds=2) for one in listed)
 
 
 @pytest.mark.parametrize(

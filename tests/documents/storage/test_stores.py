@@ -18,6 +18,8 @@ from documents.exceptions import (
     TransferCancelled,
 )
 from documents.storage import DirectoryStore, DocumentStore, S3Connection, S3Store
+from documents.storage.listing import objects_below
+from documents.storage.s3 import S3Bucket
 
 BODY = bytes(range(256)) * 4096  # 1 MiB: several chunks
 
@@ -47,6 +49,33 @@ def test_put_replaces(store: DocumentStore, tmp_path: Path) -> None:
     store.put("key", io.BytesIO(b"second"))
     store.download("key", tmp_path / "copy", max_bytes=10)
     assert (tmp_path / "copy").read_bytes() == b"second"
+
+
+def test_a_deleted_document_is_gone_and_its_neighbour_is_not(store: DocumentStore, tmp_path: Path) -> None:
+    for key in ("below/a", "below/b", "alone/a"):
+        store.put(key, io.BytesIO(key.encode()))
+    for key in ("below/a", "below/a", "alone/a", "never/was", "below/b/under a file"):
+        store.delete(key)
+    assert [one.key for one in store.stored("")] == ["below/b"]
+    with pytest.raises(DocumentNotFound):
+        store.download("below/a", tmp_path / "copy", max_bytes=100)
+    with pytest.raises(InvalidKey):
+        store.delete("../a")
+
+
+def test_only_what_lies_below_a_prefix_is_listed(store: DocumentStore) -> None:
+    assert list(store.stored("uploads/")) == []
+    for key in ("uploads/t/2/b", "uploads/t/1/a", "uploads-of-mine/a", "a"):
+        store.put(key, io.BytesIO(b"four"))
+    assert [(one.key, one.bytes) for one in store.stored("uploads/")] == [("t/1/a", 4), ("t/2/b", 4)]
+
+
+def test_a_bucket_is_listed_page_by_page(connection: S3Connection) -> None:
+    store = S3Store(connection)
+    keys = [f"uploads/{number}" for number in range(5)]
+    for key in keys:
+        store.put(key, io.BytesIO(b"x"))
+    assert [one.key for one in objects_below(S3Bucket(connection), "uploads/", page_size=2)] == list("01234")
 
 
 @pytest.mark.parametrize("key", ["missing", "deep/below/missing", "file/below"])
