@@ -86,7 +86,7 @@ INSTALLED_APPS = [
     "ingestion_site.apps.IngestionSiteConfig",
     "queueadmin.apps.QueueAdminConfig",
     "documents.apps.DocumentsConfig",
-    "django.contrib.admin",
+    "queueadmin.apps.ControlPlaneConfig",  # django.contrib.admin, with the control plane in it
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

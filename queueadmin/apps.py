@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class QueueAdminConfig(AppConfig):
@@ -8,3 +9,9 @@ class QueueAdminConfig(AppConfig):
 
     def ready(self) -> None:
         from queueadmin import checks  # noqa: F401  (registers the system checks)
+
+
+class ControlPlaneConfig(AdminConfig):
+    """Django's admin with the control plane in it: name it in INSTALLED_APPS in the place of django.contrib.admin."""
+
+    default_site = "queueadmin.site.ControlPlaneSite"
