@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 DEFAULT_TENANT = "default"
@@ -93,6 +94,8 @@ class IngestionTask(models.Model):
     callback_url = models.CharField(max_length=2048, blank=True, default="")
     priority = models.SmallIntegerField(default=0)
     metadata = models.JSONField(default=dict)
+    options = models.JSONField(null=True, help_text="How to read it, where that differs from the service's settings.")
+    batch_id = models.UUIDField(null=True, help_text="The batch that it was submitted with.")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -102,6 +105,7 @@ class IngestionTask(models.Model):
             models.Index(fields=["tenant", "created_at", "job"], name="task_tenant"),
             models.Index(fields=["document_id", "created_at"], name="task_document"),
             models.Index(fields=["user_id", "created_at"], name="task_user"),
+            models.Index(fields=["batch_id", "job"], name="task_batch", condition=Q(batch_id__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -112,6 +116,34 @@ class IngestionTask(models.Model):
         if not self._state.adding:
             raise Immutable(Immutable.__doc__)
         super().save(*args, **kwargs)
+
+
+class Batch(models.Model):
+    """Documents that were submitted together. Its counts are those of its tasks' jobs: no row is contended for.
+
+    `completed_at` is set once, when none of its tasks is live any more; a task that is retried later does not take
+    it back.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    tenant = models.CharField(max_length=64)
+    accepted = models.IntegerField(help_text="Documents that became tasks.")
+    refusals = models.JSONField(default=list, help_text="Documents that did not, and why: index, code, detail, errors.")
+    callback_url = models.CharField(max_length=2048, blank=True, default="")
+    metadata = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+    completed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        verbose_name_plural = "batches"
+        indexes = [
+            models.Index(fields=["id"], name="batch_open", condition=Q(completed_at__isnull=True)),
+            models.Index(fields=["created_at"], name="batch_created"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}"
 
 
 class IdempotencyKey(models.Model):

@@ -12,7 +12,7 @@ from typing import Any
 
 from documents import rendering
 from documents.exceptions import DocumentError
-from documents.extraction.base import Extraction, Identity, JsonValue, to_dict
+from documents.extraction.base import Extraction, Identity, JsonValue, Options, to_dict
 from documents.extraction.errors import ExtractionError
 from documents.extraction.identify import identify
 from documents.extraction.sandbox import Sandbox
@@ -32,13 +32,14 @@ _MAX_WARNING_CHARACTERS = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What to ingest: whose it is, where it lies, and what the client says of it. `file_size` is bytes."""
+    """What to ingest: whose it is, where it lies, what the client says of it, how to read it. `file_size` is bytes."""
 
     tenant: str
     key: str
     file_name: str
     content_type: str
     file_size: int | None = None
+    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def run(document: Document, *, job: JobContext, tools: Tools) -> dict[str, Any]:
             identity = identify(path, declared=document.content_type, file_name=document.file_name)
             job.note(content_type=identity.content_type)
         with steps.step("extract"):
-            extraction = _extract(path, identity, job=job, sandbox=tools.sandbox)
+            extraction = _extract(path, identity, document.options, job=job, sandbox=tools.sandbox)
     with steps.step("store"):
         key = _store(extraction, fetched, steps=steps, results=tools.results)
     return _summary(document, fetched, extraction, key)
@@ -117,13 +118,13 @@ def _fetch(document: Document, path: Path, *, job: JobContext, tools: Tools) -> 
     return fetched
 
 
-def _extract(path: Path, identity: Identity, *, job: JobContext, sandbox: Sandbox) -> Extraction:
+def _extract(path: Path, identity: Identity, options: Options, *, job: JobContext, sandbox: Sandbox) -> Extraction:
     """Extract in the sandbox; a cancellation kills the child. Notes the engines, also when all of them failed."""
     logger.info("extracting", extra={"content_type": identity.content_type})
     started = time.monotonic()
     try:
         extraction = sandbox.extract(
-            path, identity=identity, on_progress=job.report, on_cancel_register=job.cancel.on_cancel
+            path, identity=identity, options=options, on_progress=job.report, on_cancel_register=job.cancel.on_cancel
         )
     except ExtractionError as error:
         job.note(tried=[to_dict(tried) for tried in error.tried], evidence=error.evidence)

@@ -10,14 +10,16 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+
 from documents import idempotency
 from documents.conf import RetentionPolicy
-from documents.models import IngestionTask, WebhookAttempt
+from documents.models import Batch, IngestionTask, WebhookAttempt
 from documents.storage import DocumentStore, ResultStore
 from documents.storage.keys import uploaded_for
 from queueadmin import retention as ledger
@@ -92,6 +94,7 @@ def clean(
     looked_at = 0
     if not dry_run:
         idempotency.forget(now=now)
+        _tidy_batches(policy, now=now or timezone.now())
     for forgotten in ledger.forget(older_than_days=policy.audit_days, within=_forget, dry_run=dry_run, now=now):
         report.audit_rows += len(forgotten)
         if stopped():
@@ -110,6 +113,18 @@ def clean(
             break
     logger.info("expired tasks would be cleaned" if dry_run else "expired tasks were cleaned", extra=report.as_dict())
     return report
+
+
+def _tidy_batches(policy: RetentionPolicy, *, now: datetime) -> None:
+    """Batches lose what the client added when the last of their tasks do, and in time they go: they are few and small.
+
+    Not before their webhook has had its days.
+    """
+    emptied = now - timedelta(hours=max(policy.hours, policy.failed_hours))
+    Batch.objects.filter(completed_at__lt=emptied).exclude(metadata={}, callback_url="", refusals=[]).update(
+        metadata={}, callback_url="", refusals=[]
+    )
+    Batch.objects.filter(created_at__lt=now - timedelta(days=policy.audit_days), completed_at__isnull=False).delete()
 
 
 def _remove_objects(ids: Sequence[UUID], *, results: ResultStore, documents: DocumentStore) -> None:

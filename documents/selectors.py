@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.db.models import Count
+
 from documents.exceptions import DocumentError
-from documents.models import IngestionTask
+from documents.models import Batch, IngestionTask
 from queueadmin import selectors as ledger
 from queueadmin.models import Job, JobProgress
-from queueadmin.states import TERMINAL, State
+from queueadmin.states import LIVE, TERMINAL, State
 
 INGEST_ACTOR = "ingest_document"
 
@@ -18,6 +20,12 @@ class TaskNotFound(DocumentError):
     """There is no such task. Tasks are forgotten some time after they ended, and belong to one tenant."""
 
     code = "task_not_found"
+
+
+class BatchNotFound(DocumentError):
+    """There is no such batch. Batches are forgotten some time after they ended, and belong to one tenant."""
+
+    code = "batch_not_found"
 
 
 class ResultUnavailable(DocumentError):
@@ -87,6 +95,45 @@ def webhook_job(view: TaskView) -> Job | None:
     if not view.task.callback_url or view.job.state not in TERMINAL:
         return None
     return Job.objects.filter(parent_id=view.job.id).defer("payload", "result").order_by("-created_at", "-pk").first()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchView:
+    """A batch, how many of its tasks are in which state, and the job that delivers its webhook, if there is one."""
+
+    batch: Batch
+    counts: dict[str, int]
+    webhook: Job | None
+
+    @property
+    def live(self) -> int:
+        """Tasks that still have work to do."""
+        return sum(self.counts[state] for state in LIVE)
+
+
+def find_batch(batch_id: UUID, *, tenant: str) -> Batch:
+    """Raises BatchNotFound, also for a batch of another tenant."""
+    batch = Batch.objects.filter(pk=batch_id, tenant=tenant).first()
+    if batch is None:
+        raise BatchNotFound()
+    return batch
+
+
+def view_batch(batch_id: UUID, *, tenant: str) -> BatchView:
+    """How a batch stands, counted now. Raises BatchNotFound."""
+    batch = find_batch(batch_id, tenant=tenant)
+    states = IngestionTask.objects.filter(batch_id=batch_id).values_list("job__state").annotate(n=Count("pk"))
+    counts = dict.fromkeys((state.value for state in State), 0) | dict(states.order_by())
+    webhook = None
+    if batch.callback_url and batch.completed_at:
+        webhook = Job.objects.filter(parent_id=batch_id).defer("payload", "result").order_by("-pk").first()
+    return BatchView(batch=batch, counts=counts, webhook=webhook)
+
+
+def has_live_task(batch_id: UUID) -> bool:
+    """Whether a task of the batch still has work to do. Looks at the newest first: those are the last to run."""
+    live = IngestionTask.objects.filter(batch_id=batch_id, job__state__in=LIVE).order_by("-pk").values_list("pk")
+    return bool(live[:1])
 
 
 def result_key(task_id: UUID, *, tenant: str) -> str:

@@ -7,14 +7,16 @@ whether there is room is decided here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
+from dramatiq import Message
 
 from documents import idempotency, selectors, tenants
 from documents.selectors import INGEST_ACTOR, TaskNotFound
@@ -22,13 +24,19 @@ from queueadmin import operations, sql
 from queueadmin.broker import get_ledger_broker
 from queueadmin.edges import ENDED
 from queueadmin.exceptions import InvalidTransition
+from queueadmin.ids import uuid7, uuid7s
 
 WEBHOOK_ACTOR = "deliver_webhook"
+BATCH_WEBHOOK_ACTOR = "deliver_batch_webhook"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitRequest:
-    """One document to ingest. `file_size` is bytes, as declared; `callback_url` is empty for no webhook."""
+    """One document to ingest.
+
+    `file_size` is bytes, as declared; `callback_url` is empty for no webhook; `run_at` is when it is to run, None for
+    now; `options` say how to read it (`languages`, `ocr`), None for the service's usual way.
+    """
 
     tenant: str
     document_id: str
@@ -41,6 +49,8 @@ class SubmitRequest:
     priority: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)
     max_attempts: int | None = None
+    run_at: datetime | None = None
+    options: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,56 +61,81 @@ class Accepted:
     is_replay: bool = False
 
 
-def submit(request: SubmitRequest, *, intent: idempotency.Intent | None = None) -> Accepted:
+def submit(
+    request: SubmitRequest, *, intent: idempotency.Intent | None = None, task_id: UUID | None = None
+) -> Accepted:
     """Store a task and its job in one transaction; the job is published when that commits.
 
-    With an `intent` that was carried out before, the answer is the task of that time. Raises InvalidKey,
-    KeyNotAllowed, QueueFull, IdempotencyConflict, SubmissionInFlight. Then nothing is stored. Redis may be down: the
-    dispatcher publishes the job later.
+    With an `intent` that was carried out before, the answer is the task of that time. `task_id` is for who had to know
+    it before. Raises InvalidKey, KeyNotAllowed, QueueFull, IdempotencyConflict, SubmissionInFlight. Then nothing is
+    stored. Redis may be down: the dispatcher publishes the job later.
     """
     key = tenants.require_owned(request.tenant, request.r2_key)
+    task_id = task_id or uuid7()
     if intent is not None:
-        return _submit_once(request, key, intent)
+        return _submit_once(request, key, task_id, intent)
     get_ledger_broker().room.require(settings.QUEUE_NAME)
     with transaction.atomic():
-        task_id = _store(request, key)
+        _store(request, key, task_id)
     return Accepted(task_id=task_id)
 
 
-def _submit_once(request: SubmitRequest, key: str, intent: idempotency.Intent) -> Accepted:
+def _submit_once(request: SubmitRequest, key: str, task_id: UUID, intent: idempotency.Intent) -> Accepted:
     with transaction.atomic():
         known = idempotency.recall(intent)
         if known is not None:
             return Accepted(task_id=known, is_replay=True)
         get_ledger_broker().room.require(settings.QUEUE_NAME)
-        task_id = _store(request, key)
+        _store(request, key, task_id)
         idempotency.remember(intent, task_id)
     return Accepted(task_id=task_id)
 
 
-def _store(request: SubmitRequest, key: str) -> UUID:
-    task_id = _send(request, key)
+def _store(request: SubmitRequest, key: str, task_id: UUID) -> None:
+    get_ledger_broker().enqueue(_message(request, key, task_id))
     _insert(_record(request, key, task_id))
-    return task_id
 
 
-def _send(request: SubmitRequest, key: str) -> UUID:
+def store_many(requests: Sequence[SubmitRequest], *, batch_id: UUID) -> list[UUID]:
+    """Store tasks whose keys are known to be their tenant's, in the caller's transaction; returns their ids, ascending.
+
+    A constant number of statements, whatever the number of tasks; one publish on commit.
+    """
+    ids = uuid7s(len(requests))
+    stored = [(request, request.r2_key, task_id) for request, task_id in zip(requests, ids, strict=True)]
+    get_ledger_broker().enqueue_many([_message(*item) for item in stored])
+    _insert_many([_record(*item) for item in stored], batch_id=batch_id)
+    return ids
+
+
+def _message(request: SubmitRequest, key: str, task_id: UUID) -> Message[Any]:
     broker = get_ledger_broker()
-    sent = broker.get_actor(INGEST_ACTOR).send_with_options(
-        kwargs={
-            "tenant": request.tenant,
-            "r2_key": key,
-            "file_name": request.file_name,
-            "content_type": request.content_type,
-            "file_size": request.file_size,
-        },
-        priority=request.priority,
-        partition_key=request.tenant,
-        max_attempts=request.max_attempts,
-        follow_up=broker.get_actor(WEBHOOK_ACTOR) if request.callback_url else None,
-        labels={"document_id": request.document_id},
-    )
-    return UUID(sent.message_id)
+    arguments: dict[str, Any] = {
+        "tenant": request.tenant,
+        "r2_key": key,
+        "file_name": request.file_name,
+        "content_type": request.content_type,
+        "file_size": request.file_size,
+    }
+    if request.options:
+        arguments["options"] = dict(request.options)
+    options: dict[str, Any] = {
+        "priority": request.priority,
+        "partition_key": request.tenant,
+        "max_attempts": request.max_attempts,
+        "follow_up": broker.get_actor(WEBHOOK_ACTOR) if request.callback_url else None,
+        "labels": {"document_id": request.document_id},
+        "delay": _milliseconds_until(request.run_at),
+    }
+    actor = broker.get_actor(INGEST_ACTOR)
+    return Message(
+        queue_name=actor.queue_name, actor_name=actor.actor_name, args=(), kwargs=arguments, options=options,
+        message_id=str(task_id),
+    )  # fmt: skip
+
+
+def _milliseconds_until(moment: datetime | None) -> int | None:
+    return None if moment is None else max(0, round((moment - timezone.now()).total_seconds() * 1000))
 
 
 def _record(request: SubmitRequest, key: str, task_id: UUID) -> dict[str, Any]:
@@ -115,15 +150,44 @@ def _record(request: SubmitRequest, key: str, task_id: UUID) -> dict[str, Any]:
         "file_size": request.file_size,
         "callback_url": request.callback_url,
         "priority": request.priority,
-        "metadata": json.dumps(request.metadata, allow_nan=False),
-        "created_at": connection.ops.adapt_datetimefield_value(timezone.now()),
+        "metadata": dict(request.metadata),
+        "options": dict(request.options) if request.options else None,
     }
+
+
+_TASK = "documents_ingestiontask"
+_JSON_COLUMNS = ("metadata", "options")
 
 
 def _insert(record: dict[str, Any]) -> None:
     """By hand: building a model instance and its INSERT took the ORM longer than the database took to run it."""
-    columns, values = ", ".join(record), ", ".join(f"%({name})s" for name in record)
-    sql.execute(f"INSERT INTO documents_ingestiontask ({columns}) VALUES ({values})", record)  # noqa: S608  # our names
+    values = {
+        name: json.dumps(value, allow_nan=False) if name in _JSON_COLUMNS and value is not None else value
+        for name, value in record.items()
+    }
+    values["created_at"] = _now()
+    columns, places = ", ".join(values), ", ".join(f"%({name})s" for name in values)
+    sql.execute(f"INSERT INTO {_TASK} ({columns}) VALUES ({places})", values)  # noqa: S608  # our names
+
+
+_COLUMNS = {
+    "id": "uuid", "tenant": "text", "document_id": "text", "user_id": "text", "file_name": "text", "r2_key": "text",
+    "content_type": "text", "file_size": "integer", "callback_url": "text", "priority": "integer", "metadata": "json",
+    "options": "json",
+}  # fmt: skip
+
+
+def _insert_many(records: Sequence[dict[str, Any]], *, batch_id: UUID) -> None:
+    columns = ", ".join(_COLUMNS)
+    sql.execute(
+        f"INSERT INTO {_TASK} ({columns}, batch_id, created_at) "  # noqa: S608  # our names
+        f"SELECT {columns}, %(batch_id)s, %(created_at)s FROM {sql.dialect().rows(_COLUMNS)} w",
+        {"rows": sql.encode(records), "batch_id": batch_id.hex, "created_at": _now()},
+    )
+
+
+def _now() -> Any:
+    return connection.ops.adapt_datetimefield_value(timezone.now())
 
 
 def retry(task_id: UUID, *, tenant: str, by: str, source: str = "api") -> None:

@@ -9,20 +9,32 @@ from django.conf import settings
 from dramatiq.middleware import Middleware
 
 from documents import conf, orphans, pipeline, retention
+from documents.batches import Finisher
 from documents.callbacks import delivery
 from documents.exceptions import DocumentError
+from documents.extraction.base import Options
 from documents.workspace import Workspace
+from queueadmin.broker import get_ledger_broker
 from queueadmin.context import current_job
 
 
 # `throws`: what documents and receivers do wrong is expected. Dramatiq logs one line for it, not a traceback; the
 # error itself is in the job's history.
 @dramatiq.actor(queue_name=settings.QUEUE_NAME, throws=(DocumentError,), announced=True)
-def ingest_document(*, tenant: str, r2_key: str, file_name: str, content_type: str, file_size: int | None) -> Any:
+def ingest_document(
+    *,
+    tenant: str,
+    r2_key: str,
+    file_name: str,
+    content_type: str,
+    file_size: int | None,
+    options: dict[str, Any] | None = None,
+) -> Any:
     """Extract one document; the returned summary becomes the job's result. The job's id is the task's id."""
     document = pipeline.Document(
-        tenant=tenant, key=r2_key, file_name=file_name, content_type=content_type, file_size=file_size
-    )
+        tenant=tenant, key=r2_key, file_name=file_name, content_type=content_type, file_size=file_size,
+        options=extraction_options(options or {}),
+    )  # fmt: skip
     return pipeline.run(document, job=current_job(), tools=tools())
 
 
@@ -36,6 +48,18 @@ def ingest_document(*, tenant: str, r2_key: str, file_name: str, content_type: s
 def deliver_webhook(task_id: str, state: str, run: int) -> Any:
     """Tell the task's `callback_url` how run number `run` of it ended. The ledger sends this with the outcome."""
     return delivery.deliver(task_id=task_id, state=state, run=run, job=current_job(), policy=conf.webhook_policy())
+
+
+@dramatiq.actor(
+    queue_name="webhooks",
+    max_attempts=delivery.MAX_ATTEMPTS,
+    min_backoff_seconds=delivery.MIN_BACKOFF_SECONDS,
+    max_backoff_seconds=delivery.MAX_BACKOFF_SECONDS,
+    throws=(DocumentError,),
+)
+def deliver_batch_webhook(batch_id: str) -> Any:
+    """Tell the batch's `callback_url` that none of its tasks is live any more."""
+    return delivery.deliver_batch(batch_id=batch_id, job=current_job(), policy=conf.webhook_policy())
 
 
 @dramatiq.actor(queue_name="maintenance", every_seconds=3600)
@@ -61,6 +85,11 @@ def sweep_orphans() -> Any:
     return report.as_dict()
 
 
+def extraction_options(given: dict[str, Any]) -> Options:
+    """A submission's `options` as extraction takes them."""
+    return Options(languages=tuple(given.get("languages") or ()), ocr=given.get("ocr") or "auto")
+
+
 _workspace = Workspace(conf.work_directory())
 
 
@@ -84,3 +113,5 @@ class CloseTools(Middleware):
 
 
 dramatiq.get_broker().add_middleware(CloseTools())
+# No periodic actor: a job every second that mostly finds nothing to do would fill the ledger.
+get_ledger_broker().add_chore("batches", every_seconds=1.0, run=Finisher().look)

@@ -11,7 +11,7 @@ happen around a job happens in the overrides below, never in a hook.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -26,6 +26,7 @@ from queueadmin import lifecycle, lookup
 from queueadmin.conf import QueueSettings, queue_settings
 from queueadmin.consumer import DRAMATIQ_QUEUE, LedgerConsumer
 from queueadmin.context import current_origin, enter_job
+from queueadmin.dispatch import Chore
 from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, QueueAdminError
 from queueadmin.ids import job_id_of
 from queueadmin.jobs import NewJob, Ready, Submitted
@@ -42,8 +43,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SEND_OPTIONS = frozenset(
-    {"priority", "unique_key", "partition_key", "max_attempts", "follow_up", "parent_id", "request_id", "labels"}
-)
+    {
+        "priority", "unique_key", "partition_key", "max_attempts", "follow_up", "parent_id", "request_id", "labels",
+        "delay",
+    }
+)  # fmt: skip
 _ACTOR_OPTIONS = frozenset({"every_seconds", "announced"})
 _UNIQUE_KEY_TRIES = 3
 
@@ -54,6 +58,7 @@ class LedgerRedisBroker(Broker):
     def __init__(self, *, middleware: Sequence[Middleware] = (), settings: QueueSettings | None = None) -> None:
         """`settings` default to the QUEUEADMIN setting. Nothing is connected here."""
         self._heard: dict[str, bool] = {}
+        self._chores: list[Chore] = []
         super().__init__(middleware=list(middleware))
         self.actor_options |= _ACTOR_OPTIONS
         self.queues = {DRAMATIQ_QUEUE: None}
@@ -112,7 +117,8 @@ class LedgerRedisBroker(Broker):
     def enqueue_many(self, messages: Iterable[Message[Any]], *, delay: int | None = None) -> list[str]:
         """Insert many messages in one statement and publish them in one pipeline; returns the job ids.
 
-        Ids are returned in the order of `messages`, also for those whose unique key is held already.
+        Ids are returned in the order of `messages`, also for those whose unique key is held already. A message's own
+        option `delay` counts where `delay` is None; both are milliseconds.
         """
         jobs = [self._new_job(message, delay) for message in messages]
         submitted = lifecycle.submit(jobs)
@@ -168,7 +174,7 @@ class LedgerRedisBroker(Broker):
             unique_key=options.get("unique_key"),
             parent_id=options.get("parent_id"),
             max_attempts=self._max_attempts(actor, options),
-            delay=max(0, delay or 0) / 1000,
+            delay=max(0, options.get("delay", 0) if delay is None else delay) / 1000,
         )
 
     def _origin(self, options: dict[str, Any]) -> Origin:
@@ -235,6 +241,10 @@ class LedgerRedisBroker(Broker):
         super().add_middleware(middleware, **where)
         self._heard.clear()
 
+    def add_chore(self, name: str, *, every_seconds: float, run: Callable[[], object]) -> None:
+        """Have the leading dispatcher call `run` about every so many seconds; see `Chore`."""
+        self._chores.append(Chore(name=name, every_seconds=every_seconds, run=run))
+
     def _boot(self, worker: Worker) -> None:
         try:
             self.ready_sets.require_supported()
@@ -246,6 +256,7 @@ class LedgerRedisBroker(Broker):
             sets=self.ready_sets,
             publisher=self.publisher,
             actors=self.actors,
+            chores=self._chores,
             queues=self.job_queues(),
             threads=worker.worker_threads,
         )

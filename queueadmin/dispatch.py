@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -118,6 +118,18 @@ def lost_workers(
     return [worker for worker in lost if worker not in waited_for]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chore:
+    """Upkeep of the application's that the leading dispatcher does itself: short, and harmless when done twice.
+
+    For what a periodic actor is too heavy for: it would leave a job in the ledger each time, also for doing nothing.
+    """
+
+    name: str
+    every_seconds: float
+    run: Callable[[], object]
+
+
 class Timetable:
     """When each step is due next. Steps are named; `due` answers and moves the step on."""
 
@@ -148,6 +160,7 @@ class Dispatcher(threading.Thread):
         is_healthy: Callable[[], bool],
         beats_on_time: Callable[[], bool],
         measures: Measures | None = None,
+        chores: Sequence[Chore] = (),
     ) -> None:
         """`is_healthy` and `beats_on_time` say of this process whether it may lead, and whether it may judge others.
 
@@ -159,6 +172,7 @@ class Dispatcher(threading.Thread):
         self._sets = sets
         self._publisher = publisher
         self._actors = actors
+        self._chores = chores
         self._sweep_wanted = sweep_wanted
         self._is_healthy = is_healthy
         self._beats_on_time = beats_on_time
@@ -218,6 +232,7 @@ class Dispatcher(threading.Thread):
         if self._timetable.due("maintenance", _MAINTENANCE_SECONDS):
             self._maintain()
         self._sweep_when_due()
+        self._do_chores()
 
     def _pass_on_wish(self) -> None:
         """A fault was met here, but another process sweeps: tell it through Redis."""
@@ -310,6 +325,12 @@ class Dispatcher(threading.Thread):
         with transaction.atomic():  # a lease taken for a job that was not sent would skip a period
             if presence.acquire_when_free(f"periodic:{actor.actor_name}"[:64], seconds=every):
                 actor.send_with_options(unique_key=f"periodic:{actor.actor_name}")
+
+    def _do_chores(self) -> None:
+        """Last of all: what they raise ends this turn, and nothing of the ledger's own waits for them."""
+        for chore in self._chores:
+            if self._timetable.due(f"chore:{chore.name}", chore.every_seconds):
+                chore.run()
 
     def _maintain(self) -> None:
         minutes.fold()

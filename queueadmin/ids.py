@@ -16,6 +16,12 @@ def uuid7(now_ms: int | None = None) -> UUID:
     return _compose(time.time_ns() // 1_000_000 if now_ms is None else now_ms, secrets.randbits(128))
 
 
+def uuid7s(count: int) -> list[UUID]:
+    """So many UUIDs version 7 of this millisecond, in ascending order."""
+    now_ms = time.time_ns() // 1_000_000
+    return sorted(uuid7(now_ms) for _ in range(count))
+
+
 def job_id_of(message_id: str, timestamp_ms: int) -> UUID:
     """The job id of a Dramatiq message: time-ordered, and the same whenever the same message is sent again.
 

@@ -22,7 +22,7 @@ from dramatiq import Actor
 from queueadmin import context, decisions, lifecycle, lines, lookup, measure_rows, presence
 from queueadmin.conf import QueueSettings
 from queueadmin.context import Progress
-from queueadmin.dispatch import Dispatcher
+from queueadmin.dispatch import Chore, Dispatcher
 from queueadmin.hand import Hand, Held
 from queueadmin.ids import new_worker_id
 from queueadmin.jobs import ClaimedJob, Outcome
@@ -62,6 +62,7 @@ class WorkerRuntime:
         actors: Mapping[str, Actor[Any, Any]],
         queues: Sequence[str],
         threads: int,
+        chores: Sequence[Chore] = (),
     ) -> None:
         self.settings = settings
         self.actors = actors
@@ -92,6 +93,7 @@ class WorkerRuntime:
             is_healthy=self.is_healthy,
             beats_on_time=self.beats_on_time,
             measures=self.measures,
+            chores=chores,
         )
 
     # -- life --------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+import contextlib
+from typing import Any, ClassVar, NoReturn, cast
 from uuid import UUID
 
 from drf_spectacular.types import OpenApiTypes
@@ -18,6 +19,7 @@ from documents.api.auth import ApiKeyAuthentication, HasScope
 from documents.api.body import StrictJSONParser
 from documents.api.negotiation import ExactParserOnly
 from documents.api.problem import Problem
+from documents.exceptions import DocumentError
 from documents.models import Scope
 
 
@@ -48,14 +50,27 @@ class ApiView(APIView):
 
 def task_id_of(text: str) -> UUID:
     """The task id in a path. What is no UUID names no task: 404, as for any other unknown id."""
-    try:
-        return UUID(text) if len(text) == len(str(UUID(int=0))) else _no_task()
-    except ValueError:
-        return _no_task()
+    return _uuid(text) or _raise(selectors.TaskNotFound())
 
 
-def _no_task() -> UUID:
-    raise selectors.TaskNotFound()
+def batch_id_of(text: str) -> UUID:
+    """The batch id in a path."""
+    return _uuid(text) or _raise(selectors.BatchNotFound())
+
+
+def _uuid(text: str) -> UUID | None:
+    with contextlib.suppress(ValueError):
+        return UUID(text) if len(text) == len(str(UUID(int=0))) else None
+    return None
+
+
+def _raise(error: DocumentError) -> NoReturn:
+    raise error
+
+
+@extend_schema(parameters=[OpenApiParameter("batch_id", OpenApiTypes.UUID, OpenApiParameter.PATH)])
+class BatchEndpoint(ApiView):
+    """An endpoint of one batch."""
 
 
 @extend_schema(parameters=[OpenApiParameter("task_id", OpenApiTypes.UUID, OpenApiParameter.PATH)])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from documents.selectors import QueueStats, TaskView
+from documents.batches import AcceptedBatch, Refusal, refusals_of
+from documents.selectors import BatchView, QueueStats, TaskView
 from queueadmin.models import Job, JobProgress
 from queueadmin.states import State
 
@@ -28,6 +30,51 @@ def accepted(task_id: UUID) -> dict[str, Any]:
     return {"task_id": str(task_id), "status": "queued", "status_url": status_url(task_id)}
 
 
+def batch_url(batch_id: UUID) -> str:
+    return f"/api/documents/batch/{batch_id}"
+
+
+def accepted_batch(batch: AcceptedBatch) -> dict[str, Any]:
+    verdicts = [{"index": index, **accepted(task_id)} for index, task_id in batch.tasks.items()]
+    verdicts += [refusal(item) for item in batch.refusals]
+    return {
+        "batch_id": str(batch.batch_id),
+        "status": "queued",
+        "batch_url": batch_url(batch.batch_id),
+        "accepted": len(batch.tasks),
+        "refused": len(batch.refusals),
+        "documents": sorted(verdicts, key=itemgetter("index")),
+    }
+
+
+def refusal(item: Refusal) -> dict[str, Any]:
+    verdict = {"index": item.index, "status": "refused", "code": item.code, "detail": item.detail}
+    return verdict | ({"errors": dict(item.errors)} if item.errors else {})
+
+
+def batch(view: BatchView) -> dict[str, Any]:
+    found = view.batch
+    total = sum(view.counts.values())
+    return {
+        "batch_id": str(found.pk),
+        "status": "completed" if found.completed_at else "processing",
+        "accepted": found.accepted,
+        "refused": len(found.refusals),
+        "progress": round(1 - view.live / total, 4) if total else 1.0,
+        "counts": view.counts,
+        "refusals": [refusal(item) for item in refusals_of(found)],
+        "tasks_url": f"/api/documents/tasks?batch_id={found.pk}",
+        "metadata": found.metadata,
+        "created_at": found.created_at,
+        "completed_at": found.completed_at,
+        "webhook": _webhook(view.webhook),
+    }
+
+
+def _webhook(job: Job | None) -> dict[str, Any] | None:
+    return {"state": job.state, "error": _error(job)} if job else None
+
+
 def status(view: TaskView, webhook: Job | None = None) -> dict[str, Any]:
     """`webhook` is the job that delivers it, if there is one."""
     task, job = view.task, view.job
@@ -48,7 +95,7 @@ def status(view: TaskView, webhook: Job | None = None) -> dict[str, Any]:
         "next_attempt_at": job.run_at if job.state in _WAITS else None,
         "error": _error(job),
         "result": _result(job),
-        "webhook": {"state": webhook.state, "error": _error(webhook)} if webhook else None,
+        "webhook": _webhook(webhook),
     }
 
 

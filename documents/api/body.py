@@ -12,6 +12,7 @@ from rest_framework.parsers import BaseParser
 
 from documents.api.problem import Problem
 
+MAX_BATCH_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _DRAIN_BYTES = 16 * 1024 * 1024
 _MAX_INTEGER = 2**63 - 1
@@ -22,11 +23,16 @@ class StrictJSONParser(BaseParser):
 
     media_type = "application/json"
 
+    @property
+    def limit(self) -> int:
+        """The longest body, in bytes."""
+        return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         """Raises Problem: body_too_large, malformed_body."""
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        limit = self.limit
         body = stream.read(limit + 1)
         if len(body) > limit:
             _drain(stream)
@@ -42,6 +48,12 @@ class StrictJSONParser(BaseParser):
             raise Problem("malformed_body", f"The body is not JSON: {error.msg} at {where}.") from None
         except ValueError:  # Python refuses integers of more than 4,300 digits
             raise Problem("malformed_body", "The body holds a number that is out of range.") from None
+
+
+class BatchJSONParser(StrictJSONParser):
+    """The same for many submissions at once."""
+
+    limit = MAX_BATCH_BYTES
 
 
 def _drain(stream: IO[Any]) -> None:

@@ -38,6 +38,12 @@ CATALOGUE = (
         "Correct the fields that `errors` names. Nothing was stored.",
     ),
     _type(
+        400,
+        "batch_refused",
+        "No document of the batch can be accepted",
+        "Correct the documents; `documents` says what is wrong with each. Nothing was stored.",
+    ),
+    _type(
         401,
         "unauthenticated",
         "A valid API key is needed",
@@ -62,6 +68,12 @@ CATALOGUE = (
         "task_not_found",
         "There is no such task",
         "Check the id. Another tenant's task and a task whose audit row has been removed are unknown, too.",
+    ),
+    _type(
+        404,
+        "batch_not_found",
+        "There is no such batch",
+        "Check the id. Another tenant's batch and one whose audit row has been removed are unknown, too.",
     ),
     _type(405, "method_not_allowed", "The path does not take this method", "Use a method that `Allow` names."),
     _type(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -15,6 +16,9 @@ from queueadmin.states import State
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 16
+MAX_LANGUAGES = 8
+LATEST_RUN = timedelta(days=366)
+_MOMENT_CHARACTERS = 40
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -82,6 +86,51 @@ class CallbackURL(PlainText):
         if url and not _is_callback_url(url):
             self.fail("url")
         return url
+
+
+class Moment(serializers.DateTimeField):
+    """A time with its offset from UTC (RFC 3339): a local time would be another one on another server."""
+
+    default_error_messages = {
+        "invalid": "This must be a time with an offset, such as 2026-01-31T08:00:00Z.",
+        "late": "This must not be more than a year ahead.",
+    }
+
+    def to_internal_value(self, data: Any) -> datetime:
+        if not isinstance(data, str) or len(data) > _MOMENT_CHARACTERS:
+            self.fail("invalid", format="")
+        try:
+            moment = datetime.fromisoformat(data)
+            offset = moment.utcoffset()
+        except ValueError:
+            self.fail("invalid", format="")
+        if offset is None:
+            self.fail("invalid", format="")
+        try:
+            moment = moment.astimezone(UTC)
+        except OverflowError:
+            self.fail("invalid", format="")
+        if moment - datetime.now(UTC) > LATEST_RUN:
+            self.fail("late")
+        return moment
+
+
+class Languages(serializers.ListField):
+    """Languages of a document, by tesseract's names; those that are not installed are left out."""
+
+    child = serializers.RegexField(
+        r"\A[A-Za-z][A-Za-z0-9_-]{1,31}\Z",
+        trim_whitespace=False,
+        error_messages={"invalid": "This must be a language as tesseract names it, such as eng or chi_sim."},
+    )
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_LANGUAGES, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        if isinstance(data, list) and not all(isinstance(item, str) for item in data):
+            self.fail("not_a_list", input_type="list of other things")
+        return list(dict.fromkeys(super().to_internal_value(data)))
 
 
 def _is_callback_url(url: str) -> bool:

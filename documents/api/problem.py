@@ -14,8 +14,10 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework import exceptions as rest
 from rest_framework.settings import api_settings
 
+from documents.api import bodies
 from documents.api.catalogue import BY_CODE, ProblemType
 from documents.api_keys import InvalidApiKey
+from documents.batches import BatchRefused
 from documents.exceptions import DocumentError, InvalidKey, ResultNotFound, StorageError
 from documents.idempotency import InvalidIdempotencyKey, SubmissionInFlight
 from documents.selectors import NotFinished, ResultUnavailable
@@ -113,6 +115,8 @@ def _of_domain(error: DocumentError) -> Problem | None:
     match error:
         case InvalidApiKey():
             return unauthenticated(error.message)
+        case BatchRefused():
+            return Problem(error.code, error.message, documents=[bodies.refusal(item) for item in error.refusals])
         case InvalidKey():
             return Problem("invalid_request", "The key cannot be used.", errors={"r2_key": [error.message]})
         case InvalidIdempotencyKey():

@@ -16,6 +16,10 @@ LOCATION = OpenApiParameter(
     "Location", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[202], description="Path of the task's status."
 )
 
+BATCH_LOCATION = OpenApiParameter(
+    "Location", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[202], description="Path of the batch."
+)
+
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,
@@ -43,6 +47,32 @@ PROCESS_EXAMPLE = OpenApiExample(
         "file_name": "report.pdf",
         "r2_key": "reports/report.pdf",
         "content_type": "application/pdf",
+        "callback_url": "https://example.org/hooks/documents",
+    },
+)
+
+
+BATCH_EXAMPLE = OpenApiExample(
+    "Two documents in the bucket",
+    request_only=True,
+    value={
+        "documents": [
+            {
+                "document_id": "doc-1",
+                "user_id": "user-1",
+                "file_name": "report.pdf",
+                "r2_key": "reports/report.pdf",
+                "content_type": "application/pdf",
+            },
+            {
+                "document_id": "doc-2",
+                "user_id": "user-1",
+                "file_name": "scan.png",
+                "r2_key": "scans/scan.png",
+                "content_type": "image/png",
+                "options": {"languages": ["deu", "eng"]},
+            },
+        ],
         "callback_url": "https://example.org/hooks/documents",
     },
 )

@@ -13,15 +13,32 @@ from documents.api.fields import (
     CallbackURL,
     DocumentKey,
     Identifier,
+    Languages,
     Metadata,
+    Moment,
     PlainText,
     Queued,
     StateName,
     StrictInteger,
 )
+from documents.batches import MAX_DOCUMENTS
 
 MAX_PRIORITY = 9
+MAX_ATTEMPTS = 100
 MAX_FILE_SIZE = 2**63 - 1
+
+
+class ReadingOptions(serializers.Serializer[Any]):
+    """How to read the document, where that differs from the service's settings. Unknown fields are ignored."""
+
+    languages = Languages(
+        required=False, help_text='For text recognition: what tesseract names them, such as ["deu", "eng"].'
+    )
+    ocr = serializers.ChoiceField(
+        choices=["auto", "off", "force"],
+        required=False,
+        help_text="Text recognition: of pictures and pages without text (auto), never, or of every page of a PDF.",
+    )
 
 
 class Submission(serializers.Serializer[Any]):
@@ -42,6 +59,41 @@ class Submission(serializers.Serializer[Any]):
         min_value=0, max_value=MAX_PRIORITY, required=False, allow_null=True, help_text="From 3 on, to the front."
     )
     metadata = Metadata(required=False, allow_null=True, help_text="Kept with the task; at most 16 KiB.")
+    max_attempts = StrictInteger(
+        min_value=1,
+        max_value=MAX_ATTEMPTS,
+        required=False,
+        allow_null=True,
+        help_text="Attempts that may fail before it is a dead letter; the service's MAX_ATTEMPTS by default.",
+    )
+    run_at = Moment(
+        required=False, allow_null=True, help_text="When to run it first, with an offset; the past means now."
+    )
+    options = ReadingOptions(required=False, allow_null=True)
+
+
+class BatchEnvelope(serializers.Serializer[Any]):
+    """What a batch has beside its documents."""
+
+    callback_url = CallbackURL(
+        max_length=2048,
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        help_text="Where to announce the end.",
+    )
+    metadata = Metadata(required=False, allow_null=True, help_text="Kept with the batch; at most 16 KiB.")
+
+
+class BatchSubmission(BatchEnvelope):
+    """Documents to ingest together. Unknown fields are ignored."""
+
+    documents = serializers.ListField(
+        child=Submission(),
+        min_length=1,
+        max_length=MAX_DOCUMENTS,
+        help_text="Each is judged on its own: one that is refused does not stop the others.",
+    )
 
 
 class AcceptedTask(serializers.Serializer[Any]):
@@ -50,6 +102,31 @@ class AcceptedTask(serializers.Serializer[Any]):
     task_id = serializers.UUIDField()
     status = Queued()
     status_url = serializers.CharField(help_text="Path of the task's status on this host.")
+
+
+class BatchVerdict(serializers.Serializer[Any]):
+    """What became of one document of a batch: a task (`task_id`, `status_url`), or a refusal (`code` and the rest)."""
+
+    index = serializers.IntegerField(help_text="Its place in `documents`, from 0.")
+    status = serializers.ChoiceField(choices=["queued", "refused"])
+    task_id = serializers.UUIDField(required=False)
+    status_url = serializers.CharField(required=False)
+    code = serializers.CharField(required=False, help_text="The problem's code, as if it had been submitted alone.")
+    detail = serializers.CharField(required=False)
+    errors = serializers.DictField(  # type: ignore[assignment]  # a field of that name, not the serializer's errors
+        child=serializers.ListField(child=serializers.CharField()), required=False, help_text="Field -> sentences."
+    )
+
+
+class AcceptedBatch(serializers.Serializer[Any]):
+    """A batch that is stored; the accepted documents will run."""
+
+    batch_id = serializers.UUIDField()
+    status = Queued()
+    batch_url = serializers.CharField(help_text="Path of the batch on this host.")
+    accepted = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    documents = BatchVerdict(many=True, help_text="In the order of the request.")
 
 
 class TaskError(serializers.Serializer[Any]):
@@ -102,6 +179,46 @@ class TaskStatus(serializers.Serializer[Any]):
     )
 
 
+class StateCounts(serializers.Serializer[Any]):
+    """Current tasks by state."""
+
+    pending = serializers.IntegerField()
+    scheduled = serializers.IntegerField()
+    retrying = serializers.IntegerField()
+    processing = serializers.IntegerField()
+    completed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    dead_letter = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+
+
+class BatchStatus(serializers.Serializer[Any]):
+    """Where a batch stands."""
+
+    batch_id = serializers.UUIDField()
+    status = serializers.ChoiceField(
+        choices=["processing", "completed"], help_text="completed: none of its tasks was live any more, for once."
+    )
+    accepted = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    progress = serializers.FloatField(min_value=0, max_value=1, help_text="The share of its tasks that have ended.")
+    counts = StateCounts(help_text="Its tasks by state.")
+    refusals = BatchVerdict(many=True, help_text="The documents that did not become tasks.")
+    tasks_url = serializers.CharField(help_text="Path of the list of its tasks.")
+    metadata = serializers.DictField()
+    created_at = serializers.DateTimeField()
+    completed_at = serializers.DateTimeField(allow_null=True)
+    webhook = WebhookStatus(allow_null=True, help_text="Null without callback_url and until the batch is completed.")
+
+
+class CancelledBatch(serializers.Serializer[Any]):
+    """Tasks of the batch that are being stopped."""
+
+    batch_id = serializers.UUIDField()
+    cancelled = serializers.IntegerField(help_text="Tasks that had not ended.")
+    batch_url = serializers.CharField()
+
+
 class ResultPage(serializers.Serializer[Any]):
     """One page, sheet or slide."""
 
@@ -143,19 +260,6 @@ class TaskResult(serializers.Serializer[Any]):
     source = ResultSource()  # type: ignore[assignment]  # a field of that name, not where the value comes from
 
 
-class StateCounts(serializers.Serializer[Any]):
-    """Current tasks by state."""
-
-    pending = serializers.IntegerField()
-    scheduled = serializers.IntegerField()
-    retrying = serializers.IntegerField()
-    processing = serializers.IntegerField()
-    completed = serializers.IntegerField()
-    failed = serializers.IntegerField()
-    dead_letter = serializers.IntegerField()
-    cancelled = serializers.IntegerField()
-
-
 class QueueStatistics(serializers.Serializer[Any]):
     """Ingestion tasks of the key's tenant; of all tenants for the scope operate."""
 
@@ -184,4 +288,5 @@ class ProblemDocument(serializers.Serializer[Any]):
         child=serializers.ListField(child=serializers.CharField()), required=False, help_text="Field -> sentences."
     )
     state = StateName(required=False, help_text="Where the task stands.")
+    documents = BatchVerdict(many=True, required=False, help_text="Why each document of a batch was refused.")
     id = serializers.CharField(required=False, help_text="Under which an unexpected failure was logged.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -18,6 +19,25 @@ from queueadmin import origin
 
 _submission = Submission()
 """Made once: building its fields for every request would cost more than checking them."""
+
+
+def request_of(given: Mapping[str, Any], *, tenant: str) -> services.SubmitRequest:
+    """A validated submission as the services take it."""
+    return services.SubmitRequest(
+        tenant=tenant,
+        document_id=given["document_id"],
+        user_id=given["user_id"],
+        file_name=given["file_name"],
+        r2_key=given["r2_key"],
+        content_type=given["content_type"],
+        file_size=given.get("file_size"),
+        callback_url=given.get("callback_url") or "",
+        priority=given.get("priority") or 0,
+        metadata=given.get("metadata") or {},
+        max_attempts=given.get("max_attempts"),
+        run_at=given.get("run_at"),
+        options=given.get("options") or None,
+    )
 
 
 class Process(ApiView):
@@ -38,18 +58,7 @@ class Process(ApiView):
         given: dict[str, Any] = _submission.run_validation(request.data)
         tenant, header = caller_of(request).tenant, request.META.get("HTTP_IDEMPOTENCY_KEY")
         task = services.submit(
-            services.SubmitRequest(
-                tenant=tenant,
-                document_id=given["document_id"],
-                user_id=given["user_id"],
-                file_name=given["file_name"],
-                r2_key=given["r2_key"],
-                content_type=given["content_type"],
-                file_size=given.get("file_size"),
-                callback_url=given.get("callback_url") or "",
-                priority=given.get("priority") or 0,
-                metadata=given.get("metadata") or {},
-            ),
+            request_of(given, tenant=tenant),
             intent=None if header is None else idempotency.intent(tenant, header, given),
         )
         origin.of_request().labels.update(task_id=str(task.task_id), document_id=given["document_id"])

@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.common import no_append_slash
 
-from documents.api import base, following, operating, results, submission
+from documents.api import base, batching, following, operating, results, submission
 
 
 def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:
@@ -19,6 +19,9 @@ def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:
 
 urlpatterns = [
     *_endpoint("process", submission.Process, "process"),
+    *_endpoint("batch", batching.Batch, "batch"),
+    *_endpoint("batch/<str:batch_id>", batching.BatchState, "batch-status"),
+    *_endpoint("batch/<str:batch_id>/cancel", batching.BatchCancel, "batch-cancel"),
     *_endpoint("queue/stats", following.Stats, "queue-stats"),
     *_endpoint("task/<str:task_id>/status", following.Status, "task-status"),
     *_endpoint("task/<str:task_id>/result", results.Result, "task-result"),

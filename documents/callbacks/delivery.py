@@ -10,15 +10,18 @@ import email.utils
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+
+from django.db.models import Count
 
 from documents.callbacks import client, payload, signing
 from documents.callbacks.addresses import Resolver, system_resolver
 from documents.conf import WebhookPolicy
 from documents.exceptions import DocumentError
-from documents.models import IngestionTask, WebhookAttempt
+from documents.models import Batch, IngestionTask, WebhookAttempt
 from queueadmin.context import JobContext
 from queueadmin.exceptions import JobCancelled, JobError, PermanentJobError
 from queueadmin.models import Job, JobEvent
@@ -74,20 +77,72 @@ def deliver(
     if not task.callback_url:
         return {"skipped": "the task has no callback_url"}
     ending = how_it_ended(UUID(task_id), state=state, run=run)
-    body = payload.encode(ending, _subject(task), public_url=policy.public_url)
+    event = Event(
+        about=ending.task_id, type=ending.event, message_id=ending.message_id, url=task.callback_url,
+        body=payload.encode(ending, _subject(task), public_url=policy.public_url),
+    )  # fmt: skip
+    return _send(event, job=job, policy=policy, resolver=resolver, now=now)
+
+
+def deliver_batch(
+    *,
+    batch_id: str,
+    job: JobContext,
+    policy: WebhookPolicy,
+    resolver: Resolver = system_resolver,
+    now: Callable[[], float] = time.time,
+) -> dict[str, Any]:
+    """Send once that a batch has ended; otherwise like `deliver`."""
+    if job.cancel.is_set():
+        raise JobCancelled()
+    ending, url = how_batch_ended(UUID(batch_id))
+    if not url:
+        return {"skipped": "the batch has no callback_url"}
+    body = payload.encode_batch(ending, public_url=policy.public_url)
+    event = Event(about=ending.batch_id, type=ending.event, message_id=ending.message_id, url=url, body=body)
+    return _send(event, job=job, policy=policy, resolver=resolver, now=now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing to announce: the task or batch it is about, and where to."""
+
+    about: UUID
+    type: str
+    message_id: str
+    url: str
+    body: bytes
+
+
+def _send(
+    event: Event, *, job: JobContext, policy: WebhookPolicy, resolver: Resolver, now: Callable[[], float]
+) -> dict[str, Any]:
     try:
-        answer = _attempt(task, ending, body, job=job, policy=policy, resolver=resolver, now=now)
+        answer = _attempt(event, job=job, policy=policy, resolver=resolver, now=now)
         _judge(answer, now=now)
     except (DocumentError, JobError) as error:
         # The URL stays out of the log: its path may be a secret of the receiver's.
         logger.warning(
             "a webhook was not delivered",
-            extra={"task": task_id, "attempt": job.attempt, "of": job.max_attempts, "code": error.code,
+            extra={"about": str(event.about), "attempt": job.attempt, "of": job.max_attempts, "code": error.code,
                    "error": str(error)},
         )  # fmt: skip
         raise
-    logger.info("callback delivered", extra={"status_code": answer.status, "event_type": ending.event})
-    return {"event": ending.event, "webhook_id": ending.message_id, "status_code": answer.status}
+    logger.info("callback delivered", extra={"status_code": answer.status, "event_type": event.type})
+    return {"event": event.type, "webhook_id": event.message_id, "status_code": answer.status}
+
+
+def how_batch_ended(batch_id: UUID) -> tuple[payload.BatchEnding, str]:
+    """The ending of a batch, and where to announce it. Raises TaskForgotten."""
+    batch = Batch.objects.filter(pk=batch_id).first()
+    if batch is None or batch.completed_at is None:
+        raise TaskForgotten("The batch that this webhook is about has been cleaned up.")
+    states = IngestionTask.objects.filter(batch_id=batch_id).values_list("job__state").annotate(n=Count("pk"))
+    ending = payload.BatchEnding(
+        batch_id=batch_id, at=batch.completed_at, accepted=batch.accepted, refused=len(batch.refusals),
+        counts=dict(states.order_by()), metadata=batch.metadata,
+    )  # fmt: skip
+    return ending, batch.callback_url
 
 
 def how_it_ended(task_id: UUID, *, state: str, run: int) -> payload.Ending:
@@ -124,31 +179,24 @@ def _subject(task: IngestionTask) -> payload.Subject:
 
 
 def _attempt(
-    task: IngestionTask,
-    ending: payload.Ending,
-    body: bytes,
-    *,
-    job: JobContext,
-    policy: WebhookPolicy,
-    resolver: Resolver,
-    now: Callable[[], float],
+    event: Event, *, job: JobContext, policy: WebhookPolicy, resolver: Resolver, now: Callable[[], float]
 ) -> client.Answer:
     """POST once and log it, however it ends."""
     headers = {
         "content-type": "application/json",
         "user-agent": "document-ingestion/1.0 (Standard Webhooks)",
         **({"x-request-id": job.origin.request_id} if job.origin.request_id else {}),
-        **signing.signed_headers(policy.secrets, message_id=ending.message_id, timestamp=int(now()), body=body),
+        **signing.signed_headers(policy.secrets, message_id=event.message_id, timestamp=int(now()), body=event.body),
     }
     log = WebhookAttempt(
-        task_id=ending.task_id, job_id=job.id, event=ending.event, attempt=job.attempt, url=task.callback_url,
+        task_id=event.about, job_id=job.id, event=event.type, attempt=job.attempt, url=event.url,
         at=datetime.now(UTC),
     )  # fmt: skip
     started = time.monotonic()
     try:
         answer = client.post(
-            task.callback_url,
-            body=body,
+            event.url,
+            body=event.body,
             headers=headers,
             seconds=policy.deadline_seconds,
             response_bytes=policy.response_bytes,

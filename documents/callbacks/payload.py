@@ -75,6 +75,43 @@ def encode(ending: Ending, subject: Subject, *, public_url: str = "") -> bytes:
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchEnding:
+    """How a batch ended: its tasks by state, and the documents that did not become tasks."""
+
+    batch_id: UUID
+    at: datetime
+    accepted: int
+    refused: int
+    counts: Mapping[str, int]
+    metadata: Mapping[str, Any]
+
+    event = "batch.completed"
+
+    @property
+    def message_id(self) -> str:
+        """One event for each batch."""
+        return f"msg_{self.batch_id.hex}_batch_completed"
+
+
+def encode_batch(ending: BatchEnding, *, public_url: str = "") -> bytes:
+    """The body of the event that a batch has ended; the states of its tasks are those at the time of writing."""
+    payload = {
+        "type": ending.event,
+        "timestamp": _iso(ending.at),
+        "data": {
+            "batch_id": str(ending.batch_id),
+            "status": "completed",
+            "accepted": ending.accepted,
+            "refused": ending.refused,
+            "counts": {state: count for state, count in ending.counts.items() if count},
+            "batch_url": f"{public_url}/api/documents/batch/{ending.batch_id}",
+            "metadata": dict(ending.metadata),
+        },
+    }
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
 def _error(ending: Ending) -> dict[str, Any] | None:
     if not ending.error_code:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 MIB = 1024 * 1024
 
@@ -20,6 +20,12 @@ UNREADABLE_TEXT = "pages_with_unreadable_text"
 
 LOOKED = "ocr"
 """Metadata key: which engine recognised text in pictures, and on which pages; there even if it found none."""
+
+PICTURES = frozenset({"png", "jpg", "tiff", "gif"})
+"""Formats that are nothing but a picture."""
+
+OCR_OFF = "ocr_off"
+"""Warning of a document whose pictures nobody read, because that was asked for."""
 
 PAGES_TO_READ = "pages_to_read"
 """Metadata key, gone before the result is stored: numbers of the pages on which OCR should look for text."""
@@ -78,12 +84,9 @@ class Extraction:
     tried: tuple[Tried, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What may differ from one document to the next. None = the sandbox's limit."""
-
-    timeout_seconds: float | None = None
-    max_pages: int | None = None
+OcrMode = Literal["auto", "off", "force"]
+"""`auto` reads pictures and the pages that show something but hold no text; `off` reads none; `force` reads every page
+of a PDF, and prefers what it sees to what the file says."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,21 @@ class Ocr:
     languages: tuple[str, ...] = ()
     dpi: int = 300
     max_pixels: int = 25_000_000
+    mode: OcrMode = "auto"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may differ from one document to the next. None, and no languages = as the sandbox's limits say."""
+
+    timeout_seconds: float | None = None
+    max_pages: int | None = None
+    languages: tuple[str, ...] = ()
+    ocr: OcrMode = "auto"
+
+    def ocr_of(self, usual: Ocr) -> Ocr:
+        """How text is recognised in this document, where `usual` is how it is done in others."""
+        return dataclasses.replace(usual, languages=self.languages or usual.languages, mode=self.ocr)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,7 +175,7 @@ class Finisher(Protocol):
     name: str
     spawns: bool
 
-    def wanted(self, found: Extraction) -> bool:
+    def wanted(self, found: Extraction, request: Request) -> bool:
         """Tell whether there is anything to add."""
 
     def finish(self, request: Request, found: Extraction) -> Extraction:

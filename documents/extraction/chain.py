@@ -9,7 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from documents.extraction import expectation
 from documents.extraction.base import (
     LOOKED,
+    OCR_OFF,
     PAGES_TO_READ,
+    PICTURES,
     UNREADABLE_TEXT,
     VISIBLE_WITHOUT_TEXT,
     Engine,
@@ -68,7 +70,7 @@ def run(
     if not engines:
         raise UnsupportedType(f"Files of type {request.identity.extension} are not supported.")
     findings = _Findings()
-    for engine in engines:
+    for engine in engines[:1] if _is_picture_to_leave(request) else engines:
         if engine.name in skip:
             continue
         on_engine(engine)
@@ -76,13 +78,20 @@ def run(
         if found is not None and _take(found, findings):
             break
     finisher = (finishers or {}).get(request.identity.extension)
-    if finisher is not None and findings.best is not None and finisher.wanted(findings.best):
-        if finisher.name in skip:
+    if finisher is not None and findings.best is not None and finisher.wanted(findings.best, request):
+        if request.ocr.mode == "off":
+            findings.best = _warned(findings.best, OCR_OFF)
+        elif finisher.name in skip:
             findings.best = _warned(findings.best, FINISHED_BADLY)
         else:
             on_engine(finisher)
             _finish(finisher, request, findings.best, findings)
     return _decide(findings)
+
+
+def _is_picture_to_leave(request: Request) -> bool:
+    """Whether nobody is to read this picture: then our own engine measures it, and others, which would read, wait."""
+    return request.ocr.mode == "off" and request.identity.extension in PICTURES
 
 
 def _attempt(engine: Engine, request: Request, findings: _Findings) -> Extraction | None:

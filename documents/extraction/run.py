@@ -146,7 +146,7 @@ class Run:
             "output_dir": str(child.output_dir),
             "max_pages": self._options.max_pages or self._limits.max_pages,
             "output_bytes": self._limits.output_bytes,
-            "ocr": to_dict(self._limits.ocr),
+            "ocr": to_dict(self._options.ocr_of(self._limits.ocr)),
             # Engines with threads of their own use several cores; the wall clock is the limit that counts.
             "cpu_seconds": seconds * (os.cpu_count() or 1) + 5,
             "skip": [str(crash.evidence["engine"]) for crash in self._crashes],

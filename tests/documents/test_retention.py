@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from documents import retention
 from documents.conf import RetentionPolicy
 from documents.exceptions import ResultNotFound, StorageUnavailable
-from documents.models import IngestionTask, WebhookAttempt
+from documents.models import Batch, IngestionTask, WebhookAttempt
 from documents.storage import DirectoryResultStore, DirectoryStore, DocumentStore, ResultStore, StoredObject
 from documents.storage.keys import upload_key
 from documents.storage.results import RECORD, TEXT, Parts
@@ -338,3 +338,26 @@ def test_the_command_prints_what_it_removed() -> None:
 def test_the_command_refuses_an_age_that_means_nothing(hours: str) -> None:
     with pytest.raises(CommandError, match="--hours"):
         run_command("--hours", hours)
+
+
+def test_batches_lose_what_the_client_added_and_in_time_go(results: DirectoryResultStore) -> None:
+    def batch(*, completed_days_ago: float | None, created_days_ago: float) -> Batch:
+        now = datetime.now(UTC)
+        completed = None if completed_days_ago is None else now - timedelta(days=completed_days_ago)
+        return Batch.objects.create(
+            id=uuid7(), tenant="default", accepted=1, metadata={"case": "7"}, refusals=[{"index": 1}],
+            callback_url="https://x.test/hook", completed_at=completed,
+            created_at=now - timedelta(days=created_days_ago),
+        )  # fmt: skip
+
+    # Given batches of all ages, one of which never ended
+    young, old = batch(completed_days_ago=13, created_days_ago=13), batch(completed_days_ago=15, created_days_ago=15)
+    open_one = batch(completed_days_ago=None, created_days_ago=400)
+    batch(completed_days_ago=366, created_days_ago=366)
+    # When
+    clean(POLICY, results=results)
+    # Then
+    kept = {found.pk: found for found in Batch.objects.all()}
+    assert set(kept) == {young.pk, old.pk, open_one.pk}
+    assert (kept[old.pk].metadata, kept[old.pk].callback_url, kept[old.pk].refusals) == ({}, "", [])
+    assert kept[young.pk].metadata == kept[open_one.pk].metadata == {"case": "7"}

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import pairwise
 
 import dramatiq
 import pytest
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from queueadmin import lifecycle, presence
 from queueadmin.broker import LedgerRedisBroker
-from queueadmin.dispatch import Dispatcher, Timetable, lost_workers, sweep, sweep_pages
+from queueadmin.dispatch import Chore, Dispatcher, Timetable, lost_workers, sweep, sweep_pages
 from queueadmin.jobs import order_key_now
 from queueadmin.models import Job, JobEvent, WorkerProcess
 from queueadmin.states import State
@@ -262,3 +263,27 @@ def test_a_process_that_is_stuck_gives_up_the_lead(broker: LedgerRedisBroker) ->
         wait_until(lambda: not dispatcher.leads, seconds=5, what="the stuck one to step back")
     finally:
         dispatcher.stop()
+
+
+def test_the_leader_does_the_chores_and_outlives_those_that_fail(broker: LedgerRedisBroker) -> None:
+    # Given a chore that fails at first
+    calls: list[float] = []
+
+    def run() -> None:
+        calls.append(time.monotonic())
+        if len(calls) == 1:
+            raise ValueError("not today")
+
+    dispatcher = Dispatcher(
+        ME, settings=broker.settings, sets=broker.ready_sets, publisher=broker.publisher, actors={},
+        chores=[Chore(name="tidy", every_seconds=0.2, run=run)],
+        sweep_wanted=threading.Event(), is_healthy=lambda: True, beats_on_time=lambda: False,
+    )  # fmt: skip
+    # When it leads
+    dispatcher.start()
+    # Then the chore is done again and again
+    try:
+        wait_until(lambda: len(calls) >= 3, seconds=10, what="three calls")
+    finally:
+        dispatcher.stop()
+    assert min(after - before for before, after in pairwise(calls)) >= 0.2

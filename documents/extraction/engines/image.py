@@ -9,6 +9,8 @@ from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from documents.extraction.base import (
     LOOKED,
+    OCR_OFF,
+    PICTURES,
     VISIBLE_WITHOUT_TEXT,
     Extraction,
     Identity,
@@ -32,11 +34,12 @@ class ImageEngine:
 
     def accepts(self, identity: Identity) -> bool:
         """Only pictures."""
-        return identity.extension in ("png", "jpg", "tiff", "gif")
+        return identity.extension in PICTURES
 
     def extract(self, request: Request) -> Extraction:
         """Read every frame. Raises Damaged, DecompressionBomb, TooManyPages, OcrUnavailable."""
-        ocr.readers()  # Without any there is no use in decoding the picture.
+        if request.ocr.mode != "off":
+            ocr.readers()  # Without any there is no use in decoding the picture.
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -52,7 +55,10 @@ class ImageEngine:
         if frames > request.max_pages:
             raise TooManyPages()
         metadata: dict[str, JsonValue] = {"width": picture.width, "height": picture.height, "frames": frames}
-        pages: list[Page] = []
+        if request.ocr.mode == "off":
+            pages = [Page(number=number, text="") for number in range(1, frames + 1)]
+            return extraction(self.name, request, pages, metadata=metadata, warnings=[OCR_OFF])
+        pages = []
         used: set[str] = set()
         for number, frame in enumerate(ImageSequence.Iterator(picture), start=1):
             if number > frames:

@@ -1,4 +1,4 @@
-"""OCR of the PDF pages that show something and hold no text: drawn by pypdfium2, one page at a time."""
+"""OCR of the PDF pages that show something and hold no text, or of all: drawn by pypdfium2, one page at a time."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ _POINTS_PER_INCH = 72
 
 
 class PdfOcr:
-    """Fills in the pages that the text engines left without text; the other pages stay as they are."""
+    """Fills in the pages that the text engines left without text; the others stay as they are, unless forced."""
 
     name = "ocr"
     spawns = True
 
-    def wanted(self, found: Extraction) -> bool:
+    def wanted(self, found: Extraction, request: Request) -> bool:
         """Tell whether any page was marked as worth a look."""
-        return bool(found.metadata.get(PAGES_TO_READ))
+        return request.ocr.mode == "force" or bool(found.metadata.get(PAGES_TO_READ))
 
     def finish(self, request: Request, found: Extraction) -> Extraction:
         """Read the marked pages. Raises OcrUnavailable, Damaged."""
         ocr.readers()
-        numbers = [int(str(number)) for number in _numbers(found.metadata.get(PAGES_TO_READ))]
+        forced = request.ocr.mode == "force"
+        marked = [int(str(number)) for number in _numbers(found.metadata.get(PAGES_TO_READ))]
+        numbers = [page.number for page in found.pages] if forced else marked
         pages = {page.number: page for page in found.pages}
         used: set[str] = set()
         read: list[JsonValue] = []
@@ -51,7 +53,8 @@ class PdfOcr:
                 text, reader = self._page(document, number, request)
                 used.add(reader)
                 old = pages.get(number, Page(number=number, text=""))
-                pages[number] = dataclasses.replace(old, text=_merged(old.text, text))
+                together = (text or old.text) if forced else _merged(old.text, text)
+                pages[number] = dataclasses.replace(old, text=together)
                 if text:
                     read.append(number)
                 without += not pages[number].text.strip() and bool(reader)

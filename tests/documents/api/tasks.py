@@ -42,8 +42,14 @@ def claimed(task_id: uuid.UUID, *, actor: str = "ingest_document") -> ClaimedJob
 def task_in(state: State, *, result_key: str | None = None, **fields: Any) -> uuid.UUID:
     """A task in `state`. `result_key` is what a completed one names; by default that of its first attempt."""
     task_id = submitted(**fields)
+    walk(task_id, state, result_key=result_key)
+    return task_id
+
+
+def walk(task_id: uuid.UUID, state: State, *, result_key: str | None = None) -> None:
+    """Take a pending task to `state`."""
     if state == State.PENDING:
-        return task_id
+        return
     job = claimed(task_id)
     result = {**RESULT, "key": result_key or f"{task_id}/1"}
     outcomes = {
@@ -55,7 +61,6 @@ def task_in(state: State, *, result_key: str | None = None, **fields: Any) -> uu
     }
     if state in outcomes:
         lifecycle.finish([outcomes[state]()], worker_id=WORKER)
-    return task_id
 
 
 def state_of(task_id: uuid.UUID) -> State:

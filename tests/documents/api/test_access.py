@@ -1,5 +1,7 @@
 """Who may do what: walked from the table of paths, so that a new endpoint cannot be forgotten."""
 
+import re
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -9,12 +11,14 @@ from django.test import Client
 from django.urls import URLPattern
 from django.utils import timezone
 
-from documents import api_keys
+from documents import api_keys, batches
 from documents.api import base, urls
+from documents.batches import BatchRequest
 from documents.models import ApiKey, Scope
+from queueadmin.models import Job
 from queueadmin.states import State
 from tests.documents.api.client import PROCESS, STATS, Api, assert_problem, submission
-from tests.documents.api.tasks import task_in
+from tests.documents.api.tasks import request, task_in, walk
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -33,15 +37,35 @@ def endpoints() -> list[tuple[str, str, Any]]:
     return found
 
 
+def a_batch(state: State) -> uuid.UUID:
+    """A batch of the default tenant with one task in `state`."""
+    batch = batches.submit(BatchRequest(tenant="default", documents=[(0, request())]))
+    walk(batch.tasks[0], state)
+    return batch.batch_id
+
+
+PARAMETER = re.compile(r"<str:(\w+)>")
+KINDS: dict[str, tuple[Callable[[State], uuid.UUID], str]] = {
+    "task_id": (task_in, "task_not_found"),
+    "batch_id": (a_batch, "batch_not_found"),
+}
+"""What a path may name: how to make one that belongs to the default tenant, and the code of the 404 for a stranger."""
+
 ENDPOINTS = endpoints()
-OF_A_TASK = [item for item in ENDPOINTS if "<" in item[1]]
+OF_SOMETHING = [item for item in ENDPOINTS if PARAMETER.search(item[1])]
 IDS = [f"{method} {route}" for method, route, _ in ENDPOINTS]
-TASK_IDS = [f"{method} {route}" for method, route, _ in OF_A_TASK]
+OWNED_IDS = [f"{method} {route}" for method, route, _ in OF_SOMETHING]
 
 
-def call(api: Api, method: str, route: str, task_id: str = UNKNOWN_ID) -> Any:
-    path = PREFIX + route.replace("<str:task_id>", task_id)
+def call(api: Api, method: str, route: str, named: str = UNKNOWN_ID) -> Any:
+    path = PREFIX + PARAMETER.sub(lambda _: named, route)
     return api.post(path, submission()) if method == "post" else api.request(method.upper(), path)
+
+
+def kind_of(route: str) -> tuple[Callable[[State], uuid.UUID], str]:
+    """A path with another parameter needs an entry above, and then takes part in everything below."""
+    (parameter,) = PARAMETER.findall(route)
+    return KINDS[parameter]
 
 
 def test_the_table_has_the_endpoints_of_the_contract() -> None:
@@ -86,28 +110,30 @@ def test_a_key_without_the_scope_is_a_403_that_names_it(
         assert all(wanted in problem["detail"] for wanted in view.scopes)
 
 
-@pytest.mark.parametrize(("method", "route", "view"), OF_A_TASK, ids=TASK_IDS)
+@pytest.mark.parametrize(("method", "route", "view"), OF_SOMETHING, ids=OWNED_IDS)
 @pytest.mark.parametrize("state", [State.PENDING, State.COMPLETED, State.FAILED])
-def test_another_tenants_task_is_a_404_like_one_that_does_not_exist(
+def test_what_belongs_to_another_tenant_is_a_404_like_what_does_not_exist(
     make_api: Callable[..., Api], method: str, route: str, view: Any, state: State
 ) -> None:
-    # Given a task of one tenant, and a key of another that may do everything
-    task_id = str(task_in(state))
+    # Given something of one tenant, and a key of another that may do everything
+    make, code = kind_of(route)
+    theirs = str(make(state))
+    before = Job.objects.order_by("pk").values_list("state", "cancel_requested_at", "cleaned_at")[::1]
     stranger = make_api(tenant="acme")
     # When
-    foreign, unknown = call(stranger, method, route, task_id), call(stranger, method, route)
+    foreign, unknown = call(stranger, method, route, theirs), call(stranger, method, route)
     # Then
-    problems = [assert_problem(response, 404, "task_not_found") for response in (foreign, unknown)]
+    problems = [assert_problem(response, 404, code) for response in (foreign, unknown)]
     assert problems[0]["detail"] == problems[1]["detail"]
+    assert Job.objects.order_by("pk").values_list("state", "cancel_requested_at", "cleaned_at")[::1] == before
 
 
-@pytest.mark.parametrize(("method", "route", "view"), OF_A_TASK, ids=TASK_IDS)
-@pytest.mark.parametrize("task_id", ["x", "1", "0" * 36, "-" * 36, "..", "%00", "%FF", "None", UNKNOWN_ID + "0"])
-def test_what_is_no_uuid_names_no_task(
-    make_api: Callable[..., Api], method: str, route: str, view: Any, task_id: str
-) -> None:
-    response = call(make_api(), method, route, task_id)
-    assert assert_problem(response, 404, response.json()["code"])["code"] in ("task_not_found", "not_found")
+@pytest.mark.parametrize(("method", "route", "view"), OF_SOMETHING, ids=OWNED_IDS)
+def test_what_is_no_uuid_names_nothing(make_api: Callable[..., Api], method: str, route: str, view: Any) -> None:
+    api, (_, code) = make_api(), kind_of(route)
+    for named in ("x", "1", "0" * 36, "-" * 36, "..", "%00", "%FF", "None", UNKNOWN_ID + "0"):
+        response = call(api, method, route, named)
+        assert assert_problem(response, 404, response.json()["code"])["code"] in (code, "not_found"), named
 
 
 def test_a_task_id_in_capitals_is_the_same_task(make_api: Callable[..., Api]) -> None:
@@ -128,7 +154,7 @@ WRONG = [
 def test_other_methods_are_a_405_that_names_the_right_one(
     make_api: Callable[..., Api], method: str, route: str, other: str
 ) -> None:
-    response = make_api().request(other, PREFIX + route.replace("<str:task_id>", UNKNOWN_ID))
+    response = make_api().request(other, PREFIX + PARAMETER.sub(UNKNOWN_ID, route))
     assert_problem(response, 405, "method_not_allowed")
     assert method.upper() in response.headers["Allow"]
 
@@ -169,5 +195,11 @@ def test_no_answer_holds_the_key(make_key: Callable[..., Any]) -> None:
 
 
 def test_every_view_of_the_api_is_in_the_table() -> None:
-    declared = {view for _, _, view in ENDPOINTS} | {base.ApiView, base.TaskEndpoint, base.Nothing}
-    assert set(base.ApiView.__subclasses__()) | set(base.TaskEndpoint.__subclasses__()) <= declared
+    declared = {view for _, _, view in ENDPOINTS} | {base.Nothing}
+    waiting, views = [base.ApiView], set()
+    while waiting:
+        view = waiting.pop()
+        waiting += view.__subclasses__()
+        if not view.__subclasses__():
+            views.add(view)
+    assert views <= declared

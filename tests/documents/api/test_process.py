@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -195,6 +196,44 @@ def test_a_key_of_another_tenant_is_a_403_whether_it_exists_or_not(make_api: Cal
     assert acme.post(PROCESS, submission(r2_key="acme/x.txt")).status_code == 202
     assert default.post(PROCESS, submission(r2_key="acme-labs/x.txt")).status_code == 202
     assert IngestionTask.objects.count() == 2
+
+
+def test_attempts_first_run_and_options_are_as_asked_for(api: Api) -> None:
+    # Given a submission that says how and when it is to run
+    later = datetime.now(UTC) + timedelta(hours=2)
+    given = submission(
+        max_attempts=2, run_at=later.isoformat(), options={"languages": ["deu", "eng", "deu"], "ocr": "force"}
+    )
+    # When
+    task_id = api.post(PROCESS, given).json()["task_id"]
+    # Then
+    job = Job.objects.get(pk=task_id)
+    assert (job.state, job.max_attempts) == ("scheduled", 2)
+    assert job.run_at is not None
+    assert abs((job.run_at - later).total_seconds()) < 2
+    assert job.payload["kwargs"]["options"] == {"languages": ["deu", "eng"], "ocr": "force"}
+    assert IngestionTask.objects.get(pk=task_id).options == {"languages": ["deu", "eng"], "ocr": "force"}
+    # And a time that has passed means now
+    task_id = api.post(PROCESS, submission(run_at="2020-01-31T08:00:00+02:00")).json()["task_id"]
+    assert Job.objects.get(pk=task_id).state == "pending"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_attempts", 0), ("max_attempts", 101), ("max_attempts", "2"), ("max_attempts", True),
+        ("run_at", "2026-01-31T08:00:00"), ("run_at", "tomorrow"), ("run_at", 1893456000),
+        ("run_at", "9999-12-31T23:59:59Z"),
+        ("run_at", "0001-01-01T00:00:00+14:00"), ("run_at", "2030-02-30T00:00:00Z"), ("run_at", "x" * 100_000),
+        ("options", []), ("options", {"ocr": "always"}), ("options", {"languages": "deu"}),
+        ("options", {"languages": ["deu+eng"]}), ("options", {"languages": ["../x"]}), ("options", {"languages": [1]}),
+        ("options", {"languages": ["eng\n"]}), ("options", {"languages": [f"l{n}" for n in range(9)]}),
+        ("options", {"languages": {}}),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_by_its_name(api: Api, field: str, value: Any) -> None:
+    problem = assert_problem(api.post(PROCESS, submission(**{field: value})), 400, "invalid_request")
+    assert list(problem["errors"]) == [field]
 
 
 def test_a_full_queue_is_a_503_with_retry_after_and_nothing_stored(api: Api) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from documents import batches
 from documents.callbacks import delivery
 from documents.callbacks.addresses import CallbackRefused
 from documents.callbacks.client import CallbackUnreachable
 from documents.conf import WebhookPolicy
-from documents.models import WebhookAttempt
+from documents.models import Batch, WebhookAttempt
 from queueadmin import lifecycle
 from queueadmin.context import JobContext
 from queueadmin.exceptions import JobCancelled
@@ -173,3 +174,33 @@ def test_the_schedule_spans_about_three_days() -> None:
     ]
     # Then the last attempt comes three days after the first
     assert 2.75 <= sum(steps) / 86400 <= 3.25
+
+
+def test_the_end_of_a_batch_is_announced_with_its_counts() -> None:
+    # Given a batch of two tasks, one of which failed
+    with receiver(answer(200)) as server:
+        batch = Batch.objects.create(
+            id=uuid.uuid4(), tenant="default", accepted=2, refusals=[{"index": 1}], callback_url=server.url,
+            metadata={"case": "7"},
+        )  # fmt: skip
+        for state in ("completed", "failed"):
+            factories.end(factories.task(batch_id=batch.pk), state)
+        policy = WebhookPolicy(secrets=(SECRET,), allow_private=True, public_url="https://docs.example")
+
+        def deliver_batch() -> dict[str, Any]:
+            return delivery.deliver_batch(batch_id=str(batch.pk), job=delivering(), policy=policy)
+
+        # When it is not completed yet, there is nothing to tell
+        with pytest.raises(delivery.TaskForgotten):
+            deliver_batch()
+        # When it is
+        assert batches.complete(batch.pk)
+        kept = deliver_batch()
+    # Then the receiver learns it in one verified event
+    (received,) = server.received
+    said = Webhook(SECRET).verify(received.body, dict(received.headers))
+    assert (said["type"], said["data"]["counts"]) == ("batch.completed", {"completed": 1, "failed": 1})
+    assert (said["data"]["accepted"], said["data"]["refused"], said["data"]["metadata"]) == (2, 1, {"case": "7"})
+    assert said["data"]["batch_url"] == f"https://docs.example/api/documents/batch/{batch.pk}"
+    assert kept["webhook_id"] == received.headers["webhook-id"]
+    assert WebhookAttempt.objects.get().task_id == batch.pk

@@ -9,10 +9,11 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from documents.extraction.base import Engine, Extraction, Identity, Request
+from documents.extraction.base import Engine, Extraction, Identity, Ocr, Request
 from documents.extraction.chain import run
 from documents.extraction.identify import identify
 from documents.extraction.registry import ENGINES, FINISHERS
@@ -129,10 +130,10 @@ def _rc4(key: bytes, data: bytes) -> bytes:
 def extract(tmp_path: Path) -> Iterator[Callable[..., Extraction]]:
     """`extract(data, "name.ext")` identifies and reads a document in this process, without the sandbox."""
 
-    def read(data: bytes, name: str, *, declared: str = "", max_pages: int = 100) -> Extraction:
+    def read(data: bytes, name: str, *, declared: str = "", **fields: Any) -> Extraction:
         path = tmp_path / "document"
         path.write_bytes(data)
-        return read_path(path, identify(path, declared=declared, file_name=name), tmp_path, max_pages=max_pages)
+        return read_path(path, identify(path, declared=declared, file_name=name), tmp_path, **fields)
 
     yield read
     # openpyxl leaves the file of a workbook it cannot read open; in production the child collects it the same way.
@@ -153,12 +154,14 @@ def extract_with(tmp_path: Path) -> Callable[..., Extraction]:
     return read
 
 
-def read_path(path: Path, identity: Identity, work_dir: Path, *, max_pages: int = 100) -> Extraction:
+def read_path(path: Path, identity: Identity, work_dir: Path, **fields: Any) -> Extraction:
     """Run the real table of engines on a file."""
-    return run(request_for(path, identity, work_dir, max_pages=max_pages), ENGINES, finishers=FINISHERS)
+    return run(request_for(path, identity, work_dir, **fields), ENGINES, finishers=FINISHERS)
 
 
-def request_for(path: Path, identity: Identity, work_dir: Path, *, max_pages: int = 100) -> Request:
+def request_for(
+    path: Path, identity: Identity, work_dir: Path, *, max_pages: int = 100, ocr: Ocr | None = None
+) -> Request:
     """What an engine is given."""
     return Request(
         path=path,
@@ -167,4 +170,5 @@ def request_for(path: Path, identity: Identity, work_dir: Path, *, max_pages: in
         max_pages=max_pages,
         output_bytes=1024 * 1024,
         report=lambda stage, done, total: None,
+        ocr=ocr or Ocr(),
     )

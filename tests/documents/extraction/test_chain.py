@@ -154,7 +154,7 @@ class Finishing:
     def __init__(self, error: Exception | None = None, text: str = "") -> None:
         self._error, self._text = error, text
 
-    def wanted(self, found: Extraction) -> bool:
+    def wanted(self, found: Extraction, request: Request) -> bool:
         return True
 
     def finish(self, request: Request, found: Extraction) -> Extraction:

@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from documents.extraction.base import Extraction, Options
 from documents.extraction.errors import ExtractionError
 from documents.extraction.identify import identify
 from documents.extraction.sandbox import Sandbox
@@ -62,6 +63,26 @@ def test_a_scan_is_read_page_by_page_and_typed_pages_are_left_alone(sandbox: San
     assert found.pages[1].text.strip() == "This second page was typed, not scanned."
     assert found.metadata["ocr"]["pages"] == [1]
     assert [one.engine for one in found.tried] == ["pypdfium2", "ocr"]
+
+
+def test_recognition_is_switched_off_or_forced_for_one_document(sandbox: Sandbox) -> None:
+    def read(name: str, options: Options) -> Extraction:
+        path = SAMPLES / name
+        return sandbox.extract(path, identity=identify(path, declared="", file_name=name), options=options)
+
+    # Off: what is typed is there, and the result says that nobody looked at the pictures
+    scan, photo = read("scanned.pdf", Options(ocr="off")), read("photo.png", Options(ocr="off"))
+    assert [bool(page.text.strip()) for page in scan.pages] == [False, True]
+    assert "ocr_off" in scan.warnings
+    assert "ocr" not in scan.metadata
+    assert (photo.text, set(photo.warnings)) == ("", {"ocr_off", "no_text_found"})
+    assert len(photo.tried) == 1
+    # Forced: every page is read from its picture
+    forced = read("scanned.pdf", Options(ocr="force", languages=("eng",)))
+    assert forced.metadata["ocr"]["pages"] == [1, 2]
+    assert "typed" in forced.pages[1].text
+    # And the next document is read as usual
+    assert read("scanned.pdf", Options()).metadata["ocr"]["pages"] == [1]
 
 
 def test_pictures_are_read_with_pip_packages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
