@@ -372,3 +372,34 @@ class OperationLog(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation} at {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class AuditEntry(models.Model):
+    """A link of the audit's chain: what was asked, or how it ended. Append-only; see `audit`."""
+
+    number = models.BigIntegerField(primary_key=True, help_text="1, 2, 3 ... without a gap.")
+    operation_id = models.UUIDField(db_index=True)
+    kind = models.CharField(max_length=8, choices=[("asked", "Asked"), ("ended", "Ended")])
+    at = models.DateTimeField()
+    content = models.TextField(help_text="The facts, as the exact text that was hashed.")
+    hash = models.CharField(max_length=64, help_text="SHA-256 of the hash before, the number and the content.")
+
+    class Meta:
+        default_permissions = ("view",)
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.kind}"
+
+
+class AuditHead(models.Model):
+    """The end of the chain, in one row that is locked while an entry is added."""
+
+    number = models.BigIntegerField()
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.hash}"

@@ -10,23 +10,22 @@ from __future__ import annotations
 import getpass
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from queueadmin import edges, lifecycle, lookup, selectors
+from queueadmin.audit import audited
 from queueadmin.broker import get_ledger_broker
 from queueadmin.dispatch import Swept, sweep
 from queueadmin.exceptions import BrokerUnavailable, QueueAdminError
 from queueadmin.jobs import Ready, order_key_now
-from queueadmin.models import OperationLog, QueueControl
+from queueadmin.models import QueueControl
 from queueadmin.sanitize import clean_text
 from queueadmin.states import State
 
@@ -164,7 +163,7 @@ def _on_jobs(
 ) -> OperationResult:
     wanted, by = list(dict.fromkeys(ids)), clean_text(by, _NAME)
     target = str(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} jobs"
-    with _audited(operation, target, len(wanted), by=by, source=source, user=user, reason=reason) as log:
+    with audited(operation, target, len(wanted), by=by, source=source, user=user, reason=reason) as log:
         done: set[UUID] = set()
         for start in range(0, len(wanted), _BATCH):
             batch = wanted[start : start + _BATCH]
@@ -262,7 +261,7 @@ def purge(queue: str, *, by: str, source: str, user: Any = None, reason: str = "
     _require_known(queue)
     by = clean_text(by, _NAME)
     depth = selectors.pending_count(queue)
-    with _audited("purge", queue, depth, by=by, source=source, user=user, reason=reason) as log:
+    with audited("purge", queue, depth, by=by, source=source, user=user, reason=reason) as log:
         seen, after = 0, None
         while seen < depth and (page := _page(queue, after, min(_BATCH, depth - seen))):
             log.done += len(_cancel([job.id for job in page], by))
@@ -278,7 +277,7 @@ def _page(queue: str, after: tuple[int, UUID] | None, limit: int) -> list[Ready]
 def pause(queue: str, *, by: str, source: str, user: Any = None, reason: str = "") -> QueueResult:
     """Let no worker claim from a queue; what runs goes on, and submissions are accepted. Raises UnknownQueue."""
     _require_known(queue)
-    with _audited("pause", queue, 1, by=by, source=source, user=user, reason=reason) as log:
+    with audited("pause", queue, 1, by=by, source=source, user=user, reason=reason) as log:
         QueueControl.objects.get_or_create(queue=queue)
         log.done = QueueControl.objects.filter(queue=queue, paused_at=None).update(
             paused_at=timezone.now(), paused_by=clean_text(by, 150), reason=clean_text(reason)
@@ -289,7 +288,7 @@ def pause(queue: str, *, by: str, source: str, user: Any = None, reason: str = "
 def resume(queue: str, *, by: str, source: str, user: Any = None, reason: str = "") -> QueueResult:
     """Let workers claim from a paused queue again. Raises UnknownQueue."""
     _require_known(queue)
-    with _audited("resume", queue, 1, by=by, source=source, user=user, reason=reason) as log:
+    with audited("resume", queue, 1, by=by, source=source, user=user, reason=reason) as log:
         log.done = QueueControl.objects.filter(queue=queue, paused_at__isnull=False).update(
             paused_at=None, paused_by="", reason=""
         )
@@ -301,7 +300,7 @@ def resume(queue: str, *, by: str, source: str, user: Any = None, reason: str = 
 
 def repair(*, by: str, source: str, user: Any = None, reason: str = "") -> Swept:
     """Publish every pending job that the broker lacks, now. Raises BrokerUnavailable."""
-    with _audited("repair", "all queues", 0, by=by, source=source, user=user, reason=reason) as log:
+    with audited("repair", "all queues", 0, by=by, source=source, user=user, reason=reason) as log:
         sets = get_ledger_broker().ready_sets
         sets.ping()  # with nothing pending the sweep asks nobody, and "repaired" would be a guess
         swept = sweep(sets)
@@ -314,36 +313,3 @@ def _require_known(queue: str) -> None:
     known = selectors.known_queues()
     if queue not in known:
         raise UnknownQueue(queue, known)
-
-
-# -- the audit row -------------------------------------------------------------------------------
-
-
-@contextmanager
-def _audited(
-    operation: str, target: str, requested: int, *, by: str, source: str, user: Any, reason: str
-) -> Iterator[OperationLog]:
-    """The row of an operation: committed as "started" before the act, completed after it, whatever happens."""
-    log = OperationLog.objects.create(
-        user=user if isinstance(user, get_user_model()) else None,
-        by=clean_text(by, _NAME), source=source, operation=operation, target=clean_text(target, 200),
-        reason=clean_text(reason), requested=requested,
-    )  # fmt: skip
-    try:
-        yield log
-    except BaseException as error:
-        log.outcome, log.detail = "failed", {"error": type(error).__name__}
-        log.save(update_fields=["outcome", "done", "detail"])
-        raise
-    log.outcome = _outcome(log)
-    log.save(update_fields=["outcome", "requested", "done", "detail"])
-    logger.info(
-        "an operation was carried out",
-        extra={"operation": operation, "target": target, "by": by, "source": source, "done": log.done},
-    )
-
-
-def _outcome(log: OperationLog) -> str:
-    if log.done >= log.requested:
-        return "done"
-    return "partly" if log.done else "refused"
