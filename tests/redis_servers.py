@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import redis
+from redis.crc import key_slot
 
 from queueadmin.redis_client import RedisOptions
 from tests.certificates import Authority
 from tests.faults.proxy import Loop, Proxy
-from tests.servers import PROJECT_DIR, START_SECONDS, Server, ValkeyServer, free_port, get_binary_path, wait_until
+from tests.servers import PROJECT_DIR, Server, ValkeyServer, free_port, get_binary_path, wait_until
 
 USER, PASSWORD = "ingestion", "test-password-of-ingestion"
 ACL_FILE = PROJECT_DIR / "docker" / "ingestion.acl"
@@ -31,6 +32,12 @@ def user_line(*, any_namespace: bool = True) -> str:
     """The user of docker/ingestion.acl with a password; by default for every namespace, because each test has one."""
     line = ACL_FILE.read_text().strip().replace(" on ", f" on >{PASSWORD} ", 1)
     return line.replace("~{ingestion}:*", "~{*}:*") if any_namespace else line
+
+
+REPLICA = "user replica on >test-password -@all +psync +replconf +ping"
+"""What replicas log in as: without these rights they are cut off, while for everybody else they are still there."""
+
+_AS_REPLICA = {"masteruser": "replica", "masterauth": "test-password", "repl-diskless-sync-delay": "0"}
 
 
 class Deployment(Protocol):
@@ -51,6 +58,27 @@ def variables_of(options: RedisOptions) -> dict[str, str]:
     """As environment variables."""
     values = {f"REDIS_{one.name.upper()}": getattr(options, one.name) for one in fields(options)}
     return {name: ",".join(value) if isinstance(value, tuple) else value for name, value in values.items() if value}
+
+
+class Replicated(Deployment, Protocol):
+    """A deployment that survives the death of a master."""
+
+    def master(self, namespace: str) -> ValkeyServer:
+        """The server that holds a namespace's keys at the start."""
+
+    def replica(self, namespace: str) -> ValkeyServer:
+        """The one that takes over from it."""
+
+    def is_promoted(self, namespace: str) -> bool:
+        """Whether it has, in the eyes of all who decide."""
+
+
+def cut_off(replica: ValkeyServer, *, master: ValkeyServer) -> None:
+    """From now on the replica misses what is written; it can still be promoted."""
+    with master.client() as client:
+        client.execute_command("ACL", "SETUSER", "replica", "-psync")
+        client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+    wait_until(lambda: not _is_in_step(replica), what="the replica to notice that it is cut off")
 
 
 class SecuredServer(contextlib.ExitStack):
@@ -118,18 +146,11 @@ class SentinelServer(Server):
 class SentinelDeployment(contextlib.ExitStack):
     """A master, its replica and three Sentinels that agree by two."""
 
-    replica_user = "user replica on >test-password -@all +psync +replconf +ping"
-    """What the replica logs in as: taking these rights away cuts it off while the Sentinels still see it."""
-
     def __enter__(self) -> SentinelDeployment:
-        users = [user_line(), self.replica_user]
-        self.first = self.enter_context(ValkeyServer(users=users, options={"repl-diskless-sync-delay": "0"}))
-        as_replica = {
-            "replicaof": f"127.0.0.1 {self.first.port}",
-            "masteruser": "replica",
-            "masterauth": "test-password",
-        }
-        self.second = self.enter_context(ValkeyServer(users=users, options={**self.first.options, **as_replica}))
+        users = [user_line(), REPLICA]
+        self.first = self.enter_context(ValkeyServer(users=users, options=_AS_REPLICA))
+        options = {**_AS_REPLICA, "replicaof": f"127.0.0.1 {self.first.port}"}
+        self.second = self.enter_context(ValkeyServer(users=users, options=options))
         wait_until(partial(_is_in_step, self.second), what="the replica to be in step")
         self.sentinels = [self.enter_context(SentinelServer(self.first, quorum=2)) for _ in range(3)]
         for sentinel in self.sentinels:
@@ -145,23 +166,18 @@ class SentinelDeployment(contextlib.ExitStack):
         master = self.sentinels[0].master_port()
         return (self.first if self.first.port == master else self.second).client()
 
-    def cut_replica_off(self) -> None:
-        """From now on the replica misses what is written; for the Sentinels it is still the one to promote."""
-        with self.first.client() as client:
-            client.acl_setuser("replica", enabled=True, commands=["-psync"], keys=[])
-            client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+    def master(self, namespace: str) -> ValkeyServer:
+        return self.first
 
-    def wait_promoted(self, seconds: float = START_SECONDS) -> None:
-        """Until the replica is the master for every Sentinel."""
-        for sentinel in self.sentinels:
-            wait_until(partial(self._is_master, sentinel), seconds=seconds, what="the replica to be promoted")
+    def replica(self, namespace: str) -> ValkeyServer:
+        return self.second
 
-    def _is_master(self, sentinel: SentinelServer) -> bool:
-        return sentinel.master_port() == self.second.port
+    def is_promoted(self, namespace: str) -> bool:
+        return all(sentinel.master_port() == self.second.port for sentinel in self.sentinels)
 
 
 class ClusterNode(ValkeyServer):
-    """One node of a Cluster; its bus listens on the port above it unless that is taken."""
+    """One node of a Cluster; its bus has a port of its own."""
 
     name = "cluster-node"
 
@@ -173,12 +189,10 @@ class ClusterNode(ValkeyServer):
             "cluster-require-full-coverage": "no",
             "cluster-allow-replica-migration": "no",
             "cluster-replica-validity-factor": "0",  # promoted however old its data is: losing some is the test
-            "repl-diskless-sync-delay": "0",
-            "masteruser": "default",
-            "masterauth": "test-password",
+            "cluster-port": str(free_port()),
+            **_AS_REPLICA,
         }
-        super().__init__(options=options, users=[user_line()])
-        self.options["cluster-port"] = str(free_port())
+        super().__init__(options=options, users=[user_line(), REPLICA])
 
     def run(self, *command: object) -> Any:
         with self.client() as client:
@@ -218,6 +232,20 @@ class ClusterDeployment(contextlib.ExitStack):
     @property
     def nodes(self) -> list[ClusterNode]:
         return [*self.masters, *self.replicas]
+
+    def master(self, namespace: str) -> ValkeyServer:
+        return self.masters[self._number(namespace)]
+
+    def replica(self, namespace: str) -> ValkeyServer:
+        return self.replicas[self._number(namespace)]
+
+    def is_promoted(self, namespace: str) -> bool:
+        with self.replica(namespace).client() as client:
+            return client.info("replication")["role"] == "master" and client.cluster("INFO")["cluster_state"] == "ok"
+
+    def _number(self, namespace: str) -> int:
+        slot = key_slot(f"{{{namespace}}}".encode())
+        return next(number for number, (_, last) in enumerate(self._SLOTS) if slot <= last)
 
     def _wait_all(self, holds: Callable[[ClusterNode], bool], what: str) -> None:
         for node in self.nodes:
