@@ -1,5 +1,6 @@
 """Django's settings of the database, from one URL."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,11 +23,38 @@ write, and a web thread hangs. All in seconds, but tcp_user_timeout in milliseco
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
+POOLERS = ("none", "transaction")
+"""What stands between the service and PostgreSQL: nothing (or a pooler of sessions), or a pooler of transactions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What PostgreSQL ends by itself, in seconds; 0 leaves it to the server's own settings.
+
+    `statement`: one that runs for so long. `lock`: one that waits for a lock for so long. `idle_in_transaction`: a
+    session that holds a transaction open and says nothing for so long, because its process was stopped or cut off in
+    the middle: until it ends, so do not its row locks.
+    """
+
+    statement: int = 0
+    lock: int = 0
+    idle_in_transaction: int = 0
+
+    def as_option(self) -> str:
+        """As libpq's `options` hands them to a new session; the server counts milliseconds."""
+        named = {
+            "statement_timeout": self.statement,
+            "lock_timeout": self.lock,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction,
+        }
+        return " ".join(f"-c {name}={seconds * 1000}" for name, seconds in named.items() if seconds)
+
+
 DJANGOS_OWN = frozenset({"assume_role"})
 """Options of a URL that are Django's, not libpq's."""
 
 
-def settings(url: str, *, default: Path, base: Path) -> dict[str, Any]:
+def settings(url: str, *, default: Path, base: Path, limits: Limits = Limits(), pooler: str = "none") -> dict[str, Any]:
     """The settings for `url`: SQLite at `default` when it is empty. A relative file is one below `base`.
 
     Raises WrongSetting. The URL may hold a password: no message repeats it.
@@ -35,7 +63,7 @@ def settings(url: str, *, default: Path, base: Path) -> dict[str, Any]:
         return _sqlite(default)
     if url.startswith("sqlite"):
         return _sqlite(base / _sqlite_path(url))
-    return _postgresql(url)
+    return _postgresql(url, limits, pooler)
 
 
 def _sqlite_path(url: str) -> str:
@@ -56,7 +84,7 @@ def _sqlite(path: Path) -> dict[str, Any]:
     }
 
 
-def _postgresql(url: str) -> dict[str, Any]:
+def _postgresql(url: str, limits: Limits, pooler: str) -> dict[str, Any]:
     config: dict[str, Any] = environ.Env.db_url_config(url)
     if not config.get("NAME"):
         raise WrongSetting("DATABASE_URL", "a URL with the database's name: postgresql://user:password@host:5432/name")
@@ -69,8 +97,22 @@ def _postgresql(url: str) -> dict[str, Any]:
         **config,
         "ENGINE": "django.db.backends.postgresql",
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {**CONNECTION, **options},
+        **({"DISABLE_SERVER_SIDE_CURSORS": True} if pooler == "transaction" else {}),
+        "OPTIONS": {**CONNECTION, **options, **_session(limits, options.get("options", ""), pooler)},
     }
+
+
+def _session(limits: Limits, given: str, pooler: str) -> dict[str, Any]:
+    """What a session starts with. What the URL says itself comes last, and wins.
+
+    A pooler of transactions lends another session to each transaction: it takes no options at the start (PgBouncer
+    refuses the connection), what is SET in a session would stay for the next client, a server-side cursor or a prepared
+    statement would be gone. There the limits belong to the database's role: see docs/operations.md.
+    """
+    if pooler == "transaction":
+        return {"options": given} if given else {}
+    text = " ".join(filter(None, [limits.as_option(), given]))
+    return {"options": text} if text else {}
 
 
 def _check(options: dict[str, Any]) -> None:

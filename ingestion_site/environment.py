@@ -25,6 +25,8 @@ LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DATABASE_SCHEMES = ("sqlite", "postgres", "postgresql")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
+PROCESS_VARIABLE = "QUEUEADMIN_PROCESS"
+"""`web` or `worker` in the processes that serve: the first is set by `wsgi.py`, the second by `rundramatiq`."""
 RESERVED_QUEUES = ("webhooks", "maintenance")
 """The queues of our own other actors: documents among them would delay every webhook, or the clean-up."""
 
@@ -111,9 +113,7 @@ def read(file: Path | None = None) -> Environment:
         csrf_trusted_origins=_origins(reader),
         behind_https_proxy=reader.boolean("BEHIND_HTTPS_PROXY", False),
         public_url=reader.url("PUBLIC_URL", schemes=("http", "https")),
-        database=database.settings(
-            reader.url("DATABASE_URL", schemes=DATABASE_SCHEMES), default=data_dir / "db.sqlite3", base=PROJECT_DIR
-        ),
+        database=_database(reader, data_dir),
         redis=redis,
         redis_is_embedded=not (reader.text("REDIS_URL") or redis.sentinels or redis.cluster_nodes),
         queue_name=_queue_name(reader),
@@ -160,6 +160,22 @@ def _redis(reader: Reader, *, embedded: str) -> RedisOptions:
         )
     except WrongOption as error:
         raise WrongSetting(f"REDIS_{error.name.upper()}", error.allowed) from None
+
+
+def _database(reader: Reader, data_dir: Path) -> dict[str, Any]:
+    """Statements are limited where somebody waits for them or a job depends on them, not where an operator migrates."""
+    statement = reader.integer("DATABASE_STATEMENT_SECONDS", 30, minimum=0, maximum=86_400)
+    return database.settings(
+        reader.url("DATABASE_URL", schemes=DATABASE_SCHEMES),
+        default=data_dir / "db.sqlite3",
+        base=PROJECT_DIR,
+        limits=database.Limits(
+            statement=statement if os.environ.get(PROCESS_VARIABLE) else 0,
+            lock=reader.integer("DATABASE_LOCK_SECONDS", 10, minimum=0, maximum=86_400),
+            idle_in_transaction=reader.integer("DATABASE_IDLE_IN_TRANSACTION_SECONDS", 15, minimum=0, maximum=86_400),
+        ),
+        pooler=reader.choice("DATABASE_POOLER", "NONE", tuple(name.upper() for name in database.POOLERS)).lower(),
+    )
 
 
 def _data_dir(reader: Reader) -> Path:

@@ -8,6 +8,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ingestion_site.settings")
+os.environ.setdefault("QUEUEADMIN_PROCESS", "web")
 
 
 class TolerantRequest(WSGIRequest):

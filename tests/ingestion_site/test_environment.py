@@ -293,16 +293,39 @@ def test_a_connection_into_the_void_ends_in_seconds_unless_the_url_says_otherwis
 ) -> None:
     # Given a URL that sets one of the time-outs, and other options
     monkeypatch.setenv("DATABASE_URL", "postgresql://db/docs?connect_timeout=30&sslmode=require&conn_max_age=0")
+    monkeypatch.delenv("QUEUEADMIN_PROCESS", raising=False)
     # When
     database = environment.read().database
     # Then it wins, and the rest have our defaults
     assert database["OPTIONS"] == {
         "connect_timeout": 30, "sslmode": "require", "keepalives": 1, "keepalives_idle": 10,
         "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000,
+        "options": "-c lock_timeout=10000 -c idle_in_transaction_session_timeout=15000",
     }  # fmt: skip
     assert database["CONN_MAX_AGE"] == 0
     # And the driver takes them all
     assert "tcp_user_timeout=15000" in psycopg.conninfo.make_conninfo(**database["OPTIONS"])
+
+
+@pytest.mark.parametrize("process", ["web", "worker"])
+def test_statements_are_limited_where_the_service_serves_and_not_where_somebody_migrates(
+    monkeypatch: pytest.MonkeyPatch, process: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/docs?options=-c%20work_mem%3D8MB")
+    monkeypatch.setenv("DATABASE_LOCK_SECONDS", "0")
+    monkeypatch.delenv("QUEUEADMIN_PROCESS", raising=False)
+    idle = "-c idle_in_transaction_session_timeout=15000"
+    assert environment.read().database["OPTIONS"]["options"] == f"{idle} -c work_mem=8MB"
+    monkeypatch.setenv("QUEUEADMIN_PROCESS", process)
+    assert environment.read().database["OPTIONS"]["options"] == f"-c statement_timeout=30000 {idle} -c work_mem=8MB"
+
+
+def test_behind_a_pooler_of_transactions_nothing_is_left_to_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/docs")
+    monkeypatch.setenv("DATABASE_POOLER", "transaction")
+    database = environment.read().database
+    assert "options" not in database["OPTIONS"]
+    assert database["DISABLE_SERVER_SIDE_CURSORS"] is True
 
 
 def test_a_database_server_that_accepts_and_says_nothing_is_given_up_in_seconds(free_port: int) -> None:

@@ -31,6 +31,9 @@ QUEUES_VARIABLE = "QUEUEADMIN_QUEUES"
 SHUTDOWN_VARIABLE = "QUEUEADMIN_SHUTDOWN_SECONDS"
 """How `--worker-shutdown-timeout` reaches them: the ledger gives running jobs back before that time is over."""
 
+PROCESS_VARIABLE = "QUEUEADMIN_PROCESS"
+"""Tells the settings that they are those of a worker."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _WAIT_SECONDS = 60
 _POLL_SECONDS = 1.0
@@ -73,6 +76,7 @@ class Command(rundramatiq.Command):
         self.discover_tasks_modules()
         if options["queues"]:
             os.environ[QUEUES_VARIABLE] = ",".join(known_queues(broker, options["queues"]))
+        os.environ[PROCESS_VARIABLE] = "worker"
         os.environ[SHUTDOWN_VARIABLE] = str(options["worker_shutdown_timeout"] / 1000)
         options["worker_shutdown_timeout"] = int(JOINING * options["worker_shutdown_timeout"])
         self.wait_for_servers(broker, seconds=options.pop("wait"))
