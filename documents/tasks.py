@@ -8,7 +8,7 @@ import dramatiq
 from django.conf import settings
 from dramatiq.middleware import Middleware
 
-from documents import conf, orphans, pipeline, retention
+from documents import conf, metering, orphans, pipeline, retention
 from documents.batches import Finisher
 from documents.callbacks import delivery
 from documents.exceptions import DocumentError
@@ -16,6 +16,7 @@ from documents.extraction.base import Options
 from documents.workspace import Workspace
 from queueadmin.broker import get_ledger_broker
 from queueadmin.context import current_job
+from queueadmin.metering import register as register_meter
 
 
 # `throws`: what documents and receivers do wrong is expected. Dramatiq logs one line for it, not a traceback; the
@@ -36,6 +37,9 @@ def ingest_document(
         options=extraction_options(options or {}),
     )  # fmt: skip
     return pipeline.run(document, job=current_job(), tools=tools())
+
+
+register_meter(ingest_document.actor_name, metering.measure_extraction)
 
 
 @dramatiq.actor(

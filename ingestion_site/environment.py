@@ -70,6 +70,7 @@ class Environment:
     s3_access_key_id: str
     s3_secret_access_key: str
     s3_region: str
+    metrics_token: str
     webhook_secret: str
     webhook_allow_private: bool
     warnings: tuple[str, ...] = ()
@@ -135,6 +136,7 @@ def read(file: Path | None = None) -> Environment:
         s3_access_key_id=s3_access_key_id,
         s3_secret_access_key=s3_secret_access_key,
         s3_region=_s3_region(reader, s3_endpoint_url),
+        metrics_token=_metrics_token(reader, data_dir),
         webhook_secret=_webhook_secret(reader, data_dir),
         webhook_allow_private=reader.boolean("WEBHOOK_ALLOW_PRIVATE", False),
     )
@@ -235,6 +237,16 @@ def _encryption_keys(reader: Reader) -> tuple[str, ...]:
             "ENCRYPTION_KEYS", "random texts of at least 32 characters each, by commas, the newest first"
         )
     return keys
+
+
+def _metrics_token(reader: Reader, data_dir: Path) -> str:
+    """As it goes into a header: visible ASCII characters without spaces."""
+    given = reader.text("METRICS_TOKEN")
+    if not given:
+        return secret_files.read_or_create(data_dir / "metrics_token", secret_files.new_metrics_token)
+    if not re.fullmatch(r"[!-~]{16,}", given):
+        raise WrongSetting("METRICS_TOKEN", "at least 16 letters, digits or signs, or unset to have one made")
+    return given
 
 
 def _webhook_secret(reader: Reader, data_dir: Path) -> str:

@@ -39,6 +39,11 @@ def new_secret_key() -> str:
     return secrets.token_urlsafe(64)
 
 
+def new_metrics_token() -> str:
+    """What a scraper of /metrics shows: 32 bytes of randomness."""
+    return secrets.token_urlsafe(32)
+
+
 def new_webhook_secret() -> str:
     """A signing secret as Standard Webhooks writes it: `whsec_` and 32 random bytes in base64."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()

@@ -44,6 +44,7 @@ S3_ACCESS_KEY_ID = ENVIRONMENT.s3_access_key_id
 S3_SECRET_ACCESS_KEY = ENVIRONMENT.s3_secret_access_key
 S3_REGION = ENVIRONMENT.s3_region
 PUBLIC_URL = ENVIRONMENT.public_url
+METRICS_TOKEN = ENVIRONMENT.metrics_token
 WEBHOOK_SECRET = ENVIRONMENT.webhook_secret
 WEBHOOK_ALLOW_PRIVATE = ENVIRONMENT.webhook_allow_private
 
@@ -99,6 +100,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "ingestion_site.metrics.answer_metrics",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "ingestion_site.requests.RequestLog",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -109,6 +112,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 ROOT_URLCONF = "ingestion_site.urls"

@@ -7,6 +7,8 @@ from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
 
+from ingestion_site import http_metrics
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ingestion_site.settings")
 os.environ.setdefault("QUEUEADMIN_PROCESS", "web")
 
@@ -26,5 +28,6 @@ class TolerantRequest(WSGIRequest):
             self._encoding = None
 
 
+http_metrics.prepare()
 application = get_wsgi_application()
 application.request_class = TolerantRequest

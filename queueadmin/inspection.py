@@ -83,7 +83,7 @@ def overview(sets: ReadySets) -> Overview:
     """The queue page in one value; with the broker down, everything that the ledger knows."""
     broker = health(sets)
     summaries = selectors.queues()
-    depths = _ready_depths(sets, [summary.name for summary in summaries]) if broker.up else {}
+    depths = ready_depths(sets, [summary.name for summary in summaries]) if broker.up else {}
     return Overview(
         broker=broker,
         queues=tuple(QueueState(summary=summary, ready=depths.get(summary.name)) for summary in summaries),
@@ -91,7 +91,7 @@ def overview(sets: ReadySets) -> Overview:
     )
 
 
-def _ready_depths(sets: ReadySets, queues: list[str]) -> dict[str, int]:
+def ready_depths(sets: ReadySets, queues: list[str]) -> dict[str, int]:
     """Ids in the ready sets, per queue; of those queues that were answered before the broker went away."""
     depths: dict[str, int] = {}
     try:

@@ -128,6 +128,11 @@ class ReadySets:
         self._call(self._client.ping)
         return time.perf_counter() - started
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes that the server uses, and its limit; 0 for none."""
+        info: dict[str, Any] = self._call(self._client.info, "memory")
+        return int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+
     def require_supported(self) -> str:
         """The server's name and version; raises BrokerTooOld below Redis 7."""
         info: dict[str, Any] = self._call(self._client.info, "server")

@@ -92,6 +92,8 @@ class Worker:
     """How it died, in words, where its master saw it."""
     peak_memory: int | None = None
     """The most bytes that it and its children were seen to take."""
+    writer_lag: float = 0.0
+    """Seconds that its oldest unwritten outcome has waited."""
 
     @property
     def is_silent(self) -> bool:
@@ -150,6 +152,11 @@ def queue_depths(actor: str | None = None, partition_key: str | None = None) -> 
 def open_depths() -> dict[str, dict[str, int]]:
     """Queue name -> open jobs by state, without completed and cancelled; queues without any are left out."""
     return _by_queue(_OPEN, _OPEN_STATES)
+
+
+def open_counts() -> list[Row]:
+    """How many open jobs there are (`n`) by queue, actor and state."""
+    return _count(_OPEN, "queue, actor, state", "", {})
 
 
 def _by_queue(rows: Sequence[str], states: Sequence[State], **wanted: str | None) -> dict[str, dict[str, int]]:
@@ -278,7 +285,7 @@ def _worker(row: WorkerProcess, silent_for: float) -> Worker:
         id=row.pk, name=row.name, host=row.host, pid=row.pid, queues=tuple(row.queues), actors=tuple(row.actors),
         threads=row.threads, busy=row.busy, unwritten=row.unwritten, started_at=row.started_at, beat_at=row.beat_at,
         silent_for=silent_for, state=_worker_state(row, silent_for), peak_memory=row.peak_memory,
-        ended=deaths.cause(row.exit_code, row.exit_signal),
+        ended=deaths.cause(row.exit_code, row.exit_signal), writer_lag=row.writer_lag,
     )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ def tour(stack: Stack, key: str, password: str | None, example: samples.Sample |
         "",
         f"Admin      {stack.address}/admin/",
         f"API docs   {stack.address}/api/docs/",
+        f"Metrics    {stack.address}/metrics, for who holds the token in {stack.data_dir / 'metrics_token'}",
         f"Data       {stack.data_dir}",
         f"Logs       {stack.data_dir / 'logs'}",
         f"Commands   {manage(stack)} queue stats",

@@ -38,6 +38,8 @@ WRONG = [
     ("LOG_FORMAT", "xml", "one of CONSOLE, JSON"),
     ("LOG_FILE", "/dev/null/service.log", "a file that this user may write"),
     ("LOG_FILE_BYTES", "10", "from 4096 to"),
+    ("METRICS_TOKEN", "short", "at least 16 letters"),
+    ("METRICS_TOKEN", "with spaces in the middle", "at least 16 letters"),
     ("SECRET_KEY", "short", "at least 32 random characters"),
     ("ENCRYPTION_KEYS", "k" * 40 + ",short", "at least 32 characters each"),
     ("DATABASE_URL", "mysql://db/name", "sqlite:// or postgres://"),

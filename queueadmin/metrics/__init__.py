@@ -1,0 +1,1 @@
+"""Metrics of the whole installation, whichever process is asked: read from the ledger, in Prometheus' format."""
