@@ -18,6 +18,8 @@ class IngestionSiteConfig(DjangoDramatiqConfig):
     verbose_name = "Ingestion site"
 
     def ready(self) -> None:
-        """Let worker processes end with their master."""
+        """Let worker processes end with their master; register the checks."""
+        from ingestion_site import checks  # noqa: F401  (imports the settings, which are ready only now)
+
         super().ready()
         dramatiq.get_broker().add_middleware(FollowMaster())

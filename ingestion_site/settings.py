@@ -188,6 +188,17 @@ if ENVIRONMENT.behind_https_proxy:
     CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = 31_536_000
 
+SILENCED_SYSTEM_CHECKS = [
+    # HTTPS has one switch here, BEHIND_HTTPS_PROXY, and ingestion.W009 names it; redirecting is the proxy's business.
+    "security.W004",
+    "security.W008",
+    "security.W012",
+    "security.W016",
+    # What other hosts of the domain do is not this service's to decide.
+    "security.W005",
+    "security.W021",
+]
+
 # --- API ------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {

@@ -93,8 +93,9 @@ class RedisOptions:
         return self.scheme == "rediss"
 
     @property
-    def has_password(self) -> bool:
-        return bool(self._in_url("password"))
+    def password(self) -> str:
+        """Of the URL; empty when it has none."""
+        return str(self._in_url("password") or "")
 
     @property
     def is_local(self) -> bool:
