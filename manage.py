@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, with one option of ours: `--data-dir DIR` works for every command."""
+"""Django's command line, with options of ours that work for every command: `--data-dir DIR`, `--redis-url URL`."""
 
 import os
 import sys
@@ -17,30 +17,36 @@ def refuse_other_pythons() -> None:
         )
 
 
-def data_dir_to_environment(arguments: list[str]) -> list[str]:
-    """Move `--data-dir DIR` into DATA_DIR: settings are read before a command parses its arguments."""
+MOVED = {"--data-dir": ("DATA_DIR", "a directory"), "--redis-url": ("REDIS_URL", "a URL")}
+"""Options that become variables, because settings are read before a command parses its arguments."""
+
+
+def options_to_environment(arguments: list[str]) -> list[str]:
+    """Move `--data-dir DIR` and `--redis-url URL` into the environment; the arguments that are left."""
     rest: list[str] = []
     remaining = iter(arguments)
     for argument in remaining:
-        if argument == "--data-dir":
-            value = next(remaining, "")
-        elif argument.startswith("--data-dir="):
-            value = argument.partition("=")[2]
-        else:
+        option, separator, value = argument.partition("=")
+        if option not in MOVED:
             rest.append(argument)
             continue
+        variable, meant = MOVED[option]
+        value = value if separator else next(remaining, "")
         if not value:
-            sys.exit("--data-dir needs a directory.")
-        os.environ["DATA_DIR"] = value
+            sys.exit(f"{option} needs {meant}.")
+        os.environ[variable] = value
     return rest
 
 
 def main() -> None:
     refuse_other_pythons()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ingestion_site.settings")
-    arguments = data_dir_to_environment(sys.argv)
+    arguments = options_to_environment(sys.argv)
     if len(arguments) == 1 or arguments[1] == "help" or not {"--help", "-h"}.isdisjoint(arguments):
-        sys.stdout.write("Every command takes --data-dir DIR: where the service that it is about keeps everything.\n\n")
+        sys.stdout.write(
+            "Every command takes --data-dir DIR: where the service that it is about keeps everything; and --redis-url "
+            "URL: its broker (better in REDIS_URL: whoever lists processes reads arguments).\n\n"
+        )
     try:
         from django.core.management import execute_from_command_line
     except ImportError:

@@ -1,7 +1,7 @@
 """System checks: settings that would only be noticed at the first document, and tools that are missing.
 
 `manage.py check`, and with it the start of every command, asks nothing that takes long; `check --deploy` also asks the
-document store.
+document store, and `check --database default --tag servers`, as the start of every worker, both stores.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from django.core.checks import CheckMessage, Error, Info, Tags, Warning, registe
 from documents import conf
 from documents.exceptions import StorageError
 from documents.extraction.inventory import Which, inventory, poorer_formats, unreadable_formats
-from documents.storage import DocumentStore
+from documents.storage import DocumentStore, ResultStore
+from documents.storage.results import TEXT
+from queueadmin.ids import uuid7
+from queueadmin.server_checks import SERVERS
 
 
 @register("documents")
@@ -98,6 +101,35 @@ def store_messages(store: DocumentStore) -> list[CheckMessage]:
                 f"The document store cannot be used now: {error}",
                 hint="Check S3_ENDPOINT_URL, S3_BUCKET and the keys, or DATA_DIR.",
                 id="documents.W001",
+            )
+        ]
+    return []
+
+
+@register(SERVERS, Tags.database)
+def check_storage(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Whether documents can be read and results can be written."""
+    if databases is None:
+        return []
+    try:
+        return [*store_messages(conf.document_store()), *result_messages(conf.result_store())]
+    except OSError as error:  # a directory that cannot be made; the check of directories names it
+        return [Warning(f"The stores cannot be opened: {error.strerror}.", id="documents.W002")]
+
+
+def result_messages(store: ResultStore) -> list[CheckMessage]:
+    """A warning when `store` does not take, or does not give up, a small object."""
+    probe = uuid7()
+    try:
+        store.write(probe, 0, [(TEXT, [b"written at the start of a worker, to see whether it can be\n"])])
+        store.delete(probe)
+    except StorageError as error:
+        return [
+            Warning(
+                f"The result store cannot be written now: {error}",
+                hint="Give the key of S3_ACCESS_KEY_ID s3:PutObject, s3:GetObject, s3:ListBucket and s3:DeleteObject "
+                "in S3_BUCKET; without S3_BUCKET, give this user write access below DATA_DIR.",
+                id="documents.W002",
             )
         ]
     return []

@@ -130,7 +130,7 @@ def read(file: Path | None = None) -> Environment:
         ocr_dpi=reader.integer("OCR_DPI", 300, minimum=72, maximum=600),
         worker_processes=reader.integer("WORKER_PROCESSES", _cores(), minimum=1, maximum=256),
         worker_threads=reader.integer("WORKER_THREADS", 8, minimum=1, maximum=256),
-        shutdown_seconds=reader.seconds("QUEUEADMIN_SHUTDOWN_SECONDS", 20.0, minimum=0.001, maximum=86_400),
+        shutdown_seconds=reader.seconds("QUEUEADMIN_SHUTDOWN_SECONDS", 25.0, minimum=0.001, maximum=86_400),
         s3_endpoint_url=s3_endpoint_url,
         s3_bucket=s3_bucket,
         s3_access_key_id=s3_access_key_id,

@@ -34,7 +34,7 @@ class QueueSettings:
     """Queues that this worker takes jobs from; empty means all queues of the actors it knows."""
 
     worker_name: str = ""
-    """Name shown for this worker; empty means host and process id."""
+    """Name shown for this worker, in which {pid} stands for its process id; empty means host and process id."""
 
     max_queue_size: int = 10_000
     """Pending jobs of one queue above which `ensure_room` refuses more."""
@@ -63,7 +63,7 @@ class QueueSettings:
     unstarted_seconds: float = 1.0
     """A claimed job that has not started within this time is released."""
 
-    shutdown_seconds: float = 20.0
+    shutdown_seconds: float = 25.0
     """Budget from SIGTERM to exit: running jobs are released when most of it is spent."""
 
     max_unwritten: int = 256

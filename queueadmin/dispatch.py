@@ -48,7 +48,8 @@ _SWEEP_REST = 3.0
 _EVER = 2**62
 _YOUNG_MICROSECONDS = 2_000_000
 """A job this young is probably being published by whoever submitted it."""
-_FORGET_WORKERS_HOURS = 24.0
+_FORGET_WORKERS_HOURS = 15 * 24.0
+"""A little longer than the events of failed jobs are kept: their history names the worker of each attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,11 +41,14 @@ class Beat:
 
 
 def identify(worker_id: int, *, name: str = "") -> Identity:
-    """This process. `host` names host, boot and process namespace, within which a pid means something."""
+    """This process. `host` names host, boot and process namespace, within which a pid means something.
+
+    `{pid}` in `name` stands for the process id: for several processes that are given one name.
+    """
     pid = os.getpid()
     return Identity(
         id=worker_id,
-        name=name or f"{socket.gethostname()}:{pid}",
+        name=name.replace("{pid}", str(pid)) or f"{socket.gethostname()}:{pid}",
         host=this_host(),
         pid=pid,
         pid_started=started(pid) or "",

@@ -142,6 +142,11 @@ class ReadySets:
             raise BrokerTooOld(f"Redis {version} is too old: Redis 7 or newer, or any Valkey, is needed.")
         return f"{name} {version}"
 
+    def eviction_policy(self) -> str:
+        """The server's maxmemory-policy; "" where it does not tell. From INFO: hosted servers often forbid CONFIG."""
+        info: dict[str, Any] = self._call(self._client.info, "memory")
+        return str(info.get("maxmemory_policy", ""))
+
     def close(self) -> None:
         self._client.close()
 

@@ -7,7 +7,7 @@ so that the settings of the tests are the settings of the service with other val
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import django
@@ -31,7 +31,7 @@ SERVICE_VARIABLES = (
     "WORKER_PROCESSES", "WORKER_THREADS", "S3_ENDPOINT_URL", "S3_BUCKET",
     "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_REGION", "METRICS_TOKEN", "WEBHOOK_SECRET", "WEBHOOK_ALLOW_PRIVATE",
     "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "BEHIND_HTTPS_PROXY", "PUBLIC_URL", "LOG_LEVEL", "DEBUG",
-    "LOG_FORMAT", "LOG_FILE", "LOG_FILE_BYTES", "FORCE_COLOR", "NO_COLOR",
+    "LOG_FORMAT", "LOG_FILE", "LOG_FILE_BYTES",
 )  # fmt: skip
 """What the developer's own environment may hold, and a test must not see."""
 
@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[DATA_DIR] = data_dir
     config.stash[POSTGRES_PORT] = servers.free_port()
     config.stash[VALKEY_PORT] = servers.free_port()
-    for name in SERVICE_VARIABLES:
+    for name in (*SERVICE_VARIABLES, "FORCE_COLOR", "NO_COLOR"):
         os.environ.pop(name, None)
     empty = data_dir / "empty.env"
     empty.touch()
@@ -163,10 +163,14 @@ def live_worker(service_environment: dict[str, str]) -> Iterator[WorkerFactory]:
     started: list[servers.ManageCommand] = []
 
     def start(
-        *, threads: int = 2, processes: int = 1, variables: dict[str, str] | None = None
+        *,
+        threads: int = 2,
+        processes: int = 1,
+        variables: dict[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> servers.ManageCommand:
         worker = servers.ManageCommand(
-            "rundramatiq", "--processes", str(processes), "--threads", str(threads),
+            "rundramatiq", "--processes", str(processes), "--threads", str(threads), *options,
             variables={**service_environment, **(variables or {})},
             ready=lambda command: "Worker process is ready for action" in command.output(),
         )  # fmt: skip

@@ -369,8 +369,8 @@ class ManageCommand(Server):
         return self.ready(self)
 
     def close(self) -> None:
-        # A drain takes up to 20 s; a worker that hangs must not stall the whole run.
-        self.stop(25)
+        # A drain takes up to 25 s; a worker that hangs must not stall the whole run.
+        self.stop(30)
         super().close()
 
 

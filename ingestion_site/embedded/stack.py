@@ -21,8 +21,8 @@ from queueadmin import selectors
 START_SECONDS = 60.0
 """Longest wait for a server's first answer; on a small machine Python alone takes seconds."""
 
-DRAIN_SECONDS = 25.0
-"""A worker releases its running jobs within 20 s of SIGTERM; a little more before SIGKILL."""
+DRAIN_SECONDS = 30.0
+"""A worker releases its running jobs within 25 s of SIGTERM; a little more before SIGKILL."""
 
 
 class CannotStart(Exception):

@@ -15,7 +15,9 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
+from django.utils.log import configure_logging
 from dramatiq import cli
 
 from queueadmin import memory, presence
@@ -67,6 +69,8 @@ def _write(pid: int, exit_code: int) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run Dramatiq's master; its exit code."""
     _ = connection.vendor  # loads the settings and the driver, and connects nothing
+    # Before Dramatiq sets its own format up: its lines are to look like all the others.
+    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
     notice = DeathNotice()
     logging.getLogger(MASTER_LOGGER).addHandler(notice)
     # What Dramatiq executes to start afresh, on SIGHUP and when files change.

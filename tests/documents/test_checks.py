@@ -8,7 +8,8 @@ from django.test import override_settings
 
 from documents import checks, conf
 from documents.exceptions import DocumentNotFound
-from documents.storage import DirectoryStore
+from documents.storage import DirectoryResultStore, DirectoryStore, S3Connection, S3ResultStore
+from tests.servers import S3Server
 
 
 def messages(**options: bool) -> list[str]:
@@ -86,3 +87,27 @@ def test_documents_cannot_be_read_from_where_results_lie() -> None:
 
 def test_secrets_stay_out_of_what_is_printed() -> None:
     assert "whsec_" not in repr(conf.webhook_policy())
+
+
+def test_a_result_store_that_cannot_be_written_is_told_with_what_it_needs(tmp_path: Path) -> None:
+    # Given a place that can be written, and one that is a file
+    good = DirectoryResultStore(tmp_path / "results")
+    (tmp_path / "file").touch()
+    # When / Then: nothing is left of the try
+    assert checks.result_messages(good) == []
+    assert [path for path in (tmp_path / "results").rglob("*") if path.is_file()] == []
+    (found,) = checks.result_messages(DirectoryResultStore(tmp_path / "file"))
+    assert found.id == "documents.W002"
+    assert "write access below DATA_DIR" in str(found.hint)
+
+
+def test_a_bucket_that_does_not_exist_is_told_by_the_check_of_servers(s3_server: S3Server) -> None:
+    # Given
+    bucket = S3Connection(
+        bucket="nowhere", endpoint_url=s3_server.url, region=s3_server.region,
+        access_key_id=s3_server.access_key_id, secret_access_key=s3_server.secret_access_key,
+    )  # fmt: skip
+    # When / Then
+    (found,) = checks.result_messages(S3ResultStore(bucket, prefix="results"))
+    assert "bucket does not exist" in found.msg
+    assert "s3:PutObject" in str(found.hint)

@@ -25,9 +25,11 @@ class Service:
     put: Callable[[str, bytes], None]
     variables: dict[str, str]
 
-    def worker(self, *, threads: int = 2, processes: int = 1, **variables: str) -> servers.ManageCommand:
+    def worker(self, *options: str, threads: int = 2, processes: int = 1, **variables: str) -> servers.ManageCommand:
         """A worker that has booted."""
-        return self.start_worker(threads=threads, processes=processes, variables={**self.variables, **variables})
+        return self.start_worker(
+            threads=threads, processes=processes, variables={**self.variables, **variables}, options=options
+        )
 
     def submit(self, key: str, **fields: Any) -> UUID:
         """Accept a task as the API does; its id."""

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from queueadmin import operations
+from queueadmin import operations, selectors
 from queueadmin.models import Job, JobEvent
 from tests.end_to_end.service import Service
 from tests.processes import alive, family
@@ -86,3 +86,25 @@ def test_an_idle_worker_leaves_at_once_and_in_order(service: Service, number: si
     assert worker.process is not None
     assert worker.process.wait(15) == 0
     assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize("whom", ["master", "terminal"])
+def test_a_signal_lets_the_document_in_hand_finish(service: Service, whom: str) -> None:
+    """SIGTERM comes from a process manager, to the master; Ctrl-C from a terminal, to every process in it."""
+    # Given a worker with a document that takes a second or two
+    service.put("long.pdf", long_pdf(600))
+    task = service.submit("long.pdf")
+    worker = service.worker("--worker-id", "west")
+    service.until_running(task)
+    # When it is told to stop
+    if whom == "master":
+        os.kill(worker.pid, signal.SIGTERM)
+    else:
+        os.killpg(worker.pid, signal.SIGINT)
+    # Then it finishes what it has, and leaves in order
+    assert worker.process is not None
+    assert worker.process.wait(30) == 0
+    job = Job.objects.get(pk=task)
+    assert (job.state, job.attempt, job.failures, job.crashes) == ("completed", 1, 0, 0)
+    # And the attempt's history names the worker
+    assert [entry.worker for entry in selectors.timeline(task)] == ["", "west", "west"]

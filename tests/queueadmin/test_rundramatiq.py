@@ -1,5 +1,7 @@
 """`manage.py rundramatiq`: what it refuses, waits for, and passes on."""
 
+import io
+import json
 import os
 import signal
 import socket
@@ -18,6 +20,8 @@ from dramatiq.brokers.stub import StubBroker
 
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.models import WorkerProcess
+from tests.conftest import WorkerFactory
+from tests.processes import family
 from tests.servers import PROJECT_DIR, ManageCommand, ValkeyServer, wait_until
 
 
@@ -130,25 +134,56 @@ def test_a_signal_while_it_waits_ends_it_in_order(number: signal.Signals, free_p
         process.wait()
 
 
+@pytest.mark.parametrize("name", ["", "a b", "x" * 101, "w{pid}", "a\nb"])
+def test_a_worker_id_is_a_plain_word(name: str) -> None:
+    with pytest.raises(CommandError, match="--worker-id must be 1 to 100 letters"):
+        call_command("rundramatiq", f"--worker-id={name}", "--skip-checks")
+
+
+def test_a_redis_url_that_comes_too_late_is_refused() -> None:
+    with pytest.raises(CommandError, match="set REDIS_URL"):
+        call_command("rundramatiq", "--redis-url", "redis://localhost/1", "--skip-checks")
+
+
 @pytest.mark.django_db(transaction=True)
-def test_the_chosen_queues_and_the_shutdown_budget_reach_the_workers(
-    service_environment: dict[str, str], free_port: int
-) -> None:
-    # Given a worker for webhooks only, with little time to leave
+def test_its_options_reach_the_workers(service_environment: dict[str, str], free_port: int) -> None:
+    # Given a worker with a name, for webhooks only, with little time to leave, and the broker as an option
     worker = ManageCommand(
-        "rundramatiq", "--processes", "1", "--threads", "1", "--queues", "webhooks",
-        "--worker-shutdown-timeout", "3000",
-        variables=service_environment,
+        "rundramatiq", "--processes", "1", "--threads", "1", "--queues", "webhooks", "--worker-id", "west/1",
+        "--worker-shutdown-timeout", "3000", "--redis-url", service_environment["REDIS_URL"],
+        variables={**service_environment, "REDIS_URL": f"redis://127.0.0.1:{free_port}/0", "LOG_FORMAT": "json"},
         ready=lambda command: "Worker process is ready for action" in command.output(),
     )  # fmt: skip
     with worker:
-        # Then it registered for that queue, and was given its three seconds
-        assert WorkerProcess.objects.get(stopped_at=None).queues == ["webhooks"]
+        # Then it registered for that queue under that name, and was given its three seconds
+        row = WorkerProcess.objects.get(stopped_at=None)
+        assert (row.queues, row.name) == (["webhooks"], "west/1")
         (child,) = [int(pid) for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()[:1]]
         environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
         assert b"QUEUEADMIN_QUEUES=webhooks" in environment
         assert b"QUEUEADMIN_SHUTDOWN_SECONDS=3.0" in environment
+        # And no process shows the broker's password to whoever lists them
+        assert b"test-password" not in Path(f"/proc/{worker.pid}/cmdline").read_bytes()
         # And SIGTERM right away ends it in order
         started = time.monotonic()
         assert worker.stop(20) == 0
         assert time.monotonic() - started < 8
+        # And everything that it said was JSON, also what its master said; the worker's lines carry its name
+        lines = [json.loads(line) for line in worker.output().splitlines()]
+        assert {line["logger"] for line in lines} >= {"dramatiq.MainProcess", "queueadmin.worker"}
+        assert {line["worker"] for line in lines if line["logger"] == "queueadmin.worker"} == {"west/1"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_processes_share_a_name_and_add_their_number(live_worker: WorkerFactory) -> None:
+    # Given two processes of one name
+    worker = live_worker(processes=2, options=["--worker-id", "west"])
+    names = set(WorkerProcess.objects.filter(stopped_at=None).values_list("name", flat=True))
+    # Then each adds its process id
+    assert {name.partition(":")[0] for name in names} == {"west"}
+    assert len(names) == 2
+    assert {int(name.partition(":")[2]) for name in names} <= set(family(worker.pid))
+    # And the health check knows both under the name that they were given
+    output = io.StringIO()
+    call_command("worker_health", "--worker-id", "west", stdout=output)
+    assert len(output.getvalue().splitlines()) == 2

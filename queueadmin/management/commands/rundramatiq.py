@@ -6,7 +6,10 @@ Dramatiq knows one queue only; `--queues` names ours and reaches the workers thr
 from __future__ import annotations
 
 import argparse
+import io
+import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -14,19 +17,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
-from django.db import DatabaseError, InterfaceError, connection
+from django.core.management.base import CommandError, CommandParser, OutputWrapper
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connection
 from django_dramatiq.management.commands import rundramatiq
 
 from queueadmin.broker import LedgerRedisBroker, get_ledger_broker
 from queueadmin.conf import queue_settings
 from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from queueadmin.management import master
-from queueadmin.sql import JOB
+from queueadmin.server_checks import SERVERS, missing_migrations
 from queueadmin.worker import JOINING
 
 QUEUES_VARIABLE = "QUEUEADMIN_QUEUES"
 """Names of queues, by commas: how `--queues` reaches the settings of the worker processes."""
+
+NAME_VARIABLE = "QUEUEADMIN_WORKER_NAME"
+"""How `--worker-id` reaches them."""
+
+COLOUR_VARIABLE = "FORCE_COLOR"
+"""Tells them that somebody watches at a terminal: their own output goes through a pipe. See https://force-color.org"""
 
 SHUTDOWN_VARIABLE = "QUEUEADMIN_SHUTDOWN_SECONDS"
 """How `--worker-shutdown-timeout` reaches them: the ledger gives running jobs back before that time is over."""
@@ -34,6 +43,9 @@ SHUTDOWN_VARIABLE = "QUEUEADMIN_SHUTDOWN_SECONDS"
 PROCESS_VARIABLE = "QUEUEADMIN_PROCESS"
 """Tells the settings that they are those of a worker."""
 
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9._/-]{1,100}")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _WAIT_SECONDS = 60
 _POLL_SECONDS = 1.0
@@ -41,10 +53,16 @@ _POLL_SECONDS = 1.0
 
 class Command(rundramatiq.Command):
     help = "Run workers: processes and threads that take jobs from the ledger."
-    _modules: tuple[str, ...] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)  # type: ignore[no-untyped-call]  # as is all of django_dramatiq
+        parser.add_argument(
+            "--worker-id",
+            metavar="NAME",
+            help="name of this worker in logs, in the list of workers and in the history of jobs; with several "
+            "processes, each appends its process id (default: host and process id)",
+        )
+        parser.add_argument("--redis-url", metavar="URL", help="the broker, as REDIS_URL (better there: see above)")
         parser.add_argument(
             "--wait",
             type=int,
@@ -66,9 +84,7 @@ class Command(rundramatiq.Command):
             signal.signal(number, _leave)
         if options["use_gevent"]:
             raise CommandError("Workers need threads: run rundramatiq without --use-gevent.")
-        for name in ("processes", "threads", "worker_shutdown_timeout"):
-            if options[name] < 1:
-                raise CommandError(f"--{name.replace('_', '-')} must be at least 1.")
+        self.check_options(options)
         try:
             broker = get_ledger_broker()
         except ConfigurationError as error:
@@ -77,25 +93,43 @@ class Command(rundramatiq.Command):
         if options["queues"]:
             os.environ[QUEUES_VARIABLE] = ",".join(known_queues(broker, options["queues"]))
         os.environ[PROCESS_VARIABLE] = "worker"
+        if options["worker_id"]:
+            os.environ[NAME_VARIABLE] = options["worker_id"] + (":{pid}" if options["processes"] > 1 else "")
+        if sys.stderr.isatty() and not options["log_file"]:
+            os.environ.setdefault(COLOUR_VARIABLE, "1")
         os.environ[SHUTDOWN_VARIABLE] = str(options["worker_shutdown_timeout"] / 1000)
         options["worker_shutdown_timeout"] = int(JOINING * options["worker_shutdown_timeout"])
-        self.wait_for_servers(broker, seconds=options.pop("wait"))
+        self.wait_for_servers(broker, seconds=options["wait"])
+        if not options["skip_checks"]:
+            self.check(tags=[SERVERS], databases=[DEFAULT_DB_ALIAS])
+        self.close(broker)
         # A signal between here and Dramatiq's own handlers would kill the process with a bad exit code. The mask
         # outlives exec, and Dramatiq lifts it once it listens.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         arguments = master_arguments(options, self.discover_tasks_modules())
-        self.stdout.write(f" * Running dramatiq: {' '.join(arguments)}\n\n")
-        self.stdout.flush()
+        logger.debug("starting Dramatiq", extra={"arguments": arguments})
         # Whatever the current directory is, the interpreter finds this project as manage.py does.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*options["path"], os.environ.get("PYTHONPATH")]))
         # Not django_dramatiq's own handle(), which executes `dramatiq`: that one keeps to itself how a worker died.
         os.execv(sys.executable, [sys.executable, "-m", master.__name__, *arguments])  # noqa: S606  (no shell is meant)
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raises CommandError for what cannot work."""
+        for name in ("processes", "threads", "worker_shutdown_timeout"):
+            if options[name] < 1:
+                raise CommandError(f"--{name.replace('_', '-')} must be at least 1.")
+        if options["worker_id"] is not None and not _NAME.fullmatch(options["worker_id"]):
+            raise CommandError("--worker-id must be 1 to 100 letters, digits, dots, hyphens, underscores or slashes.")
+        if options["redis_url"]:  # manage.py has taken it from the command line before the settings were read
+            raise CommandError("--redis-url works on the command line only; set REDIS_URL before Django starts.")
+
     def discover_tasks_modules(self) -> list[str]:
-        """Import the task modules, which declares their actors; only once, because each is announced."""
-        if not self._modules:
-            self._modules = tuple(super().discover_tasks_modules())  # type: ignore[no-untyped-call]  # as above
-        return list(self._modules)
+        """Import the task modules, which declares their actors. Silently: who reads JSON wants nothing else there."""
+        shown, self.stdout = self.stdout, OutputWrapper(io.StringIO())
+        try:
+            return list(super().discover_tasks_modules())  # type: ignore[no-untyped-call]  # as above
+        finally:
+            self.stdout = shown
 
     def wait_for_servers(self, broker: LedgerRedisBroker, *, seconds: int) -> None:
         """Return when the database and Redis answer. Raises CommandError when they cannot be used."""
@@ -106,10 +140,13 @@ class Command(rundramatiq.Command):
                 self.stderr.write(f"Waiting up to {seconds} s: {problem}")
                 told = problem
             time.sleep(_POLL_SECONDS)
-        connection.close()
-        broker.close()
         if problem:
             raise CommandError(problem)
+
+    def close(self, broker: LedgerRedisBroker) -> None:
+        """Leave no connection behind for the processes to come."""
+        connection.close()
+        broker.close()
 
 
 def master_arguments(options: Mapping[str, Any], modules: Sequence[str]) -> list[str]:
@@ -147,8 +184,8 @@ def _problem(broker: LedgerRedisBroker) -> str:
     except BrokerUnavailable as error:
         return f"{error} Check REDIS_URL."
     try:
-        if JOB not in connection.introspection.table_names():
-            return "The database has no tables yet. Run: manage.py migrate"
+        if missing := missing_migrations():
+            return f"The database lacks {missing} migrations. Run: manage.py migrate"
     except (DatabaseError, InterfaceError) as error:
         connection.close()
         return f"The database did not answer: {type(error).__name__}. Check DATABASE_URL."

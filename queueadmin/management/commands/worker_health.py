@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--worker-id",
             metavar="NAME",
-            help="look at this worker only: its name or number, as `manage.py queue workers` shows them",
+            help="look at this worker only: its --worker-id, or its name or number in `manage.py queue workers`",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -41,7 +41,7 @@ def _is_meant(worker: Worker, wanted: str | None) -> bool:
     """Whether it is the wanted worker, or one of this host, boot and process namespace."""
     if wanted is None:
         return worker.host == presence.identify(0).host
-    return wanted in (worker.name, str(worker.id))
+    return wanted in (worker.name, str(worker.id)) or worker.name.startswith(f"{wanted}:")
 
 
 def _complaint(found: list[Worker], wanted: str | None) -> str:
