@@ -54,6 +54,10 @@ class RetentionPolicy:
     audit_days: float
     failed_hours: float = 14 * 24
 
+    def failed(self) -> float:
+        """Hours that a failed task is kept: at least as long as a completed one."""
+        return max(self.hours, self.failed_hours)
+
 
 @lru_cache(maxsize=1)
 def document_store() -> DocumentStore:

@@ -69,7 +69,7 @@ def ages(policy: RetentionPolicy, *, include_dead_letters: bool) -> ledger.Ages:
     return ledger.Ages(
         completed=policy.hours,
         cancelled=policy.hours,
-        failed=max(policy.hours, policy.failed_hours),
+        failed=policy.failed(),
         dead_letter=policy.hours if include_dead_letters else None,
     )
 
@@ -120,11 +120,22 @@ def _tidy_batches(policy: RetentionPolicy, *, now: datetime) -> None:
 
     Not before their webhook has had its days.
     """
-    emptied = now - timedelta(hours=max(policy.hours, policy.failed_hours))
+    emptied = now - timedelta(hours=policy.failed())
     Batch.objects.filter(completed_at__lt=emptied).exclude(metadata={}, callback_url="", refusals=[]).update(
         metadata={}, callback_url="", refusals=[]
     )
     Batch.objects.filter(created_at__lt=now - timedelta(days=policy.audit_days), completed_at__isnull=False).delete()
+
+
+def erase(task_id: UUID, *, results: ResultStore, documents: DocumentStore) -> bool:
+    """Remove at once what retention would remove in time; false when the task's row was slim already, or is live.
+
+    The rows first, unlike the clean-up: from then on nobody can queue the task again, whose document is going away.
+    Objects that are left when this process dies are removed by asking again, or by the sweep of orphans.
+    """
+    erased = ledger.empty(task_id, within=_slim_down)
+    _remove_objects([task_id], results=results, documents=documents)
+    return erased
 
 
 def _remove_objects(ids: Sequence[UUID], *, results: ResultStore, documents: DocumentStore) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Count
 
+from documents import conf
 from documents.exceptions import DocumentError
 from documents.models import Batch, IngestionTask
 from queueadmin import selectors as ledger
@@ -14,6 +17,7 @@ from queueadmin.models import Job, JobProgress
 from queueadmin.states import LIVE, TERMINAL, State
 
 INGEST_ACTOR = "ingest_document"
+_MAX_EVENTS = 1000
 
 
 class TaskNotFound(DocumentError):
@@ -80,11 +84,45 @@ def find_task(task_id: UUID, *, tenant: str) -> TaskView:
     task = IngestionTask.objects.filter(pk=task_id, tenant=tenant).select_related("job").first()
     if task is None:
         raise TaskNotFound()
-    job = task.job
-    progress = ledger.progress([job.id]).get(job.id) if job.state == State.PROCESSING else None
-    if progress is not None and progress.attempt != job.attempt:
-        progress = None
-    return TaskView(task=task, job=job, progress=progress)
+    progress = ledger.progress([task_id]).get(task_id) if task.job.state == State.PROCESSING else None
+    return _view(task, progress)
+
+
+def views(ids: Sequence[UUID]) -> list[TaskView]:
+    """Tasks in the order of their ids, with their progress, in two queries. Ids without a task are left out."""
+    tasks = IngestionTask.objects.select_related("job").in_bulk(list(ids))
+    running = [task.job.id for task in tasks.values() if task.job.state == State.PROCESSING]
+    reports = ledger.progress(running) if running else {}
+    return [_view(tasks[task_id], reports.get(task_id)) for task_id in ids if task_id in tasks]
+
+
+def _view(task: IngestionTask, progress: JobProgress | None) -> TaskView:
+    """A report of an earlier attempt tells nothing about this one."""
+    current = progress if progress is not None and progress.attempt == task.job.attempt else None
+    return TaskView(task=task, job=task.job, progress=current)
+
+
+def webhook_jobs(views: Iterable[TaskView]) -> dict[UUID, Job]:
+    """What `webhook_job` tells, for many tasks in one query."""
+    ids = [view.job.id for view in views if view.task.callback_url and view.job.state in TERMINAL]
+    if not ids:
+        return {}
+    jobs = Job.objects.filter(parent_id__in=ids).defer("payload", "result").order_by("created_at", "pk")
+    return {job.parent_id: job for job in jobs if job.parent_id is not None}
+
+
+def expires_at(job: Job) -> datetime | None:
+    """When what the task carries is removed, or was due to be; None while it goes on, and for a dead letter."""
+    policy = conf.retention_policy()
+    hours = {State.COMPLETED: policy.hours, State.CANCELLED: policy.hours, State.FAILED: policy.failed()}
+    kept = hours.get(State(job.state))
+    return None if kept is None or job.finished_at is None else job.finished_at + timedelta(hours=kept)
+
+
+def events(task_id: UUID, *, tenant: str) -> list[ledger.TimelineEntry]:
+    """The task's history, oldest first, at most the last thousand events. Raises TaskNotFound."""
+    find_task(task_id, tenant=tenant)
+    return ledger.timeline(task_id)[-_MAX_EVENTS:]
 
 
 def webhook_job(view: TaskView) -> Job | None:

@@ -1,4 +1,4 @@
-"""What can be asked of the service: submit, retry, cancel. Shared by API, admin and command line.
+"""What can be asked of the service: submit, retry, cancel, erase. Shared by API, admin and command line.
 
 Who asks has been authenticated; what arrives has the right types. What a document may be, who may read it and
 whether there is room is decided here.
@@ -18,13 +18,15 @@ from django.db import connection, transaction
 from django.utils import timezone
 from dramatiq import Message
 
-from documents import idempotency, selectors, tenants
+from documents import conf, idempotency, retention, selectors, tenants
 from documents.selectors import INGEST_ACTOR, TaskNotFound
 from queueadmin import operations, sql
+from queueadmin.audit import audited
 from queueadmin.broker import get_ledger_broker
 from queueadmin.edges import ENDED
 from queueadmin.exceptions import InvalidTransition
 from queueadmin.ids import uuid7, uuid7s
+from queueadmin.states import TERMINAL, State
 
 WEBHOOK_ACTOR = "deliver_webhook"
 BATCH_WEBHOOK_ACTOR = "deliver_batch_webhook"
@@ -206,13 +208,18 @@ def retry(task_id: UUID, *, tenant: str, by: str, source: str = "api") -> None:
     _require_done(task_id, operations.retry([task_id], by=by, source=source), "retry")
 
 
-def cancel(task_id: UUID, *, tenant: str, by: str, source: str = "api") -> None:
-    """Stop a task: at once when it waits, within a second or two when it runs.
+def cancel(task_id: UUID, *, tenant: str, by: str, source: str = "api") -> bool:
+    """Stop a task: at once when it waits, within a second or two when it runs. Repeating it is harmless.
 
-    Raises TaskNotFound, InvalidTransition (it has ended).
+    Returns whether it is cancelled already. Raises TaskNotFound, InvalidTransition (it has ended in another way).
     """
-    selectors.find_task(task_id, tenant=tenant)
-    _require_done(task_id, operations.cancel([task_id], by=by, source=source), "cancel")
+    if selectors.find_task(task_id, tenant=tenant).job.state == State.CANCELLED:
+        return True
+    result = operations.cancel([task_id], by=by, source=source)
+    if result.refused.get(task_id) == State.CANCELLED:
+        return True
+    _require_done(task_id, result, "cancel")
+    return bool(selectors.find_task(task_id, tenant=tenant).job.state == State.CANCELLED)
 
 
 def _require_done(task_id: UUID, result: operations.OperationResult, operation: str) -> None:
@@ -221,3 +228,17 @@ def _require_done(task_id: UUID, result: operations.OperationResult, operation: 
         raise TaskNotFound()
     if reason is not None and reason != operations.CANCEL_REQUESTED:
         raise InvalidTransition(task_id, reason, operation)
+
+
+def erase(task_id: UUID, *, tenant: str, by: str, source: str = "api") -> None:
+    """Remove what a task carries: its result, its document if that was uploaded to us, its text and its history.
+
+    What stays is the slim row of the audit. Repeating it is harmless. Raises TaskNotFound, InvalidTransition (it has
+    not ended: cancel it first), StorageUnavailable.
+    """
+    job = selectors.find_task(task_id, tenant=tenant).job
+    if job.state not in TERMINAL:
+        raise InvalidTransition(task_id, job.state, "erase")
+    with audited("erase", str(task_id), 1, by=by, source=source, user=None, reason="") as log:
+        retention.erase(task_id, results=conf.result_store(), documents=conf.document_store())
+        log.done = 1

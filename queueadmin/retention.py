@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from queueadmin.ids import uuid7
 from queueadmin.models import Job, JobEvent, JobProgress
-from queueadmin.states import LIVE, State
+from queueadmin.states import LIVE, TERMINAL, State
 
 _BATCH = 200
 """With some five events per job, a thousand rows: about 20 ms."""
@@ -90,14 +90,32 @@ def _clean_batch(ids: Sequence[UUID], state: str, cutoff: datetime, *, within: S
         due = _unprotected(_expired(state, cutoff)).filter(pk__in=ids).order_by("pk")
         locked = due if dry_run else due.select_for_update(skip_locked=True, of=("self",))
         chosen = tuple(locked.values_list("pk", flat=True))
-        events = JobEvent.objects.filter(job_id__in=chosen)
         if dry_run:
-            return Emptied(state=state, ids=chosen, events=events.count())
-        within(chosen)
-        JobProgress.objects.filter(job_id__in=chosen).delete()
-        deleted, _ = events.delete()
-        Job.objects.filter(pk__in=chosen).update(payload={}, result=None, cleaned_at=timezone.now())
-    return Emptied(state=state, ids=chosen, events=deleted)
+            events = JobEvent.objects.filter(job_id__in=chosen).count()
+            return Emptied(state=state, ids=chosen, events=events)
+        return Emptied(state=state, ids=chosen, events=_empty(chosen, within=within))
+
+
+def _empty(ids: tuple[UUID, ...], *, within: Step) -> int:
+    """Empty these rows, which the caller has locked; returns how many events they had."""
+    within(ids)
+    JobProgress.objects.filter(job_id__in=ids).delete()
+    deleted, _ = JobEvent.objects.filter(job_id__in=ids).delete()
+    Job.objects.filter(pk__in=ids).update(payload={}, result=None, cleaned_at=timezone.now())
+    return deleted
+
+
+def empty(job_id: UUID, *, within: Step = lambda ids: None) -> bool:
+    """Empty one job that has ended, whatever its age and whether or not its end has been announced.
+
+    `within` runs in the same transaction. False when it is emptied already, or has not ended.
+    """
+    with transaction.atomic():
+        ended = Job.objects.filter(pk=job_id, state__in=sorted(TERMINAL), cleaned_at__isnull=True)
+        if ended.select_for_update().first() is None:
+            return False
+        _empty((job_id,), within=within)
+    return True
 
 
 def forget(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+
+from documents import selectors
 from documents.batches import AcceptedBatch, Refusal, refusals_of
 from documents.selectors import BatchView, QueueStats, TaskView
 from queueadmin.models import Job, JobProgress
-from queueadmin.states import State
+from queueadmin.selectors import TimelineEntry
+from queueadmin.states import TERMINAL, State
 
 _WAITS = (State.RETRYING, State.SCHEDULED)
 _SUMMARY = ("characters", "pages", "content_type", "engine", "sha256")
+_SOON_SECONDS, _LATE_SECONDS = 2, 3600
+_PUBLIC_DETAIL = ("code", "message", "reason", "content_type", "bytes", "engine", "ms")
 _RETRYABLE = {State.RETRYING: True, State.DEAD_LETTER: True, State.FAILED: False}
 """Whether the same document may succeed later, for the states that have an error to tell."""
 
@@ -93,10 +100,29 @@ def status(view: TaskView, webhook: Job | None = None) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "next_attempt_at": job.run_at if job.state in _WAITS else None,
+        "expires_at": selectors.expires_at(job),
+        "batch_id": str(task.batch_id) if task.batch_id else None,
         "error": _error(job),
         "result": _result(job),
         "webhook": _webhook(webhook),
     }
+
+
+def retry_after(job: Job) -> int | None:
+    """Seconds after which asking again makes sense; None for a task that has ended."""
+    if job.state in TERMINAL:
+        return None
+    if job.state not in _WAITS or job.run_at is None:
+        return _SOON_SECONDS
+    left = math.ceil((job.run_at - timezone.now()).total_seconds())
+    return min(max(_SOON_SECONDS, left), _LATE_SECONDS)
+
+
+def event(entry: TimelineEntry) -> dict[str, Any]:
+    """An event as its client may see it: workers and operators are the service's own affair."""
+    detail = {name: entry.detail[name] for name in _PUBLIC_DETAIL if name in entry.detail}
+    after = None if entry.after is None else round(entry.after, 3)
+    return {"event": entry.edge, "attempt": entry.attempt, "at": entry.at, "seconds_since": after, "detail": detail}
 
 
 def _fraction(progress: JobProgress | None) -> float | None:

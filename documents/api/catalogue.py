@@ -98,7 +98,8 @@ CATALOGUE = (
         409,
         "invalid_transition",
         "The task's state does not allow this",
-        "`state` says where the task stands. Failed, dead_letter and cancelled tasks can be retried.",
+        "`state` says where the task stands. Failed, dead_letter and cancelled tasks can be retried, "
+        "live ones cancelled, ended ones erased.",
     ),
     _type(
         409,

@@ -88,13 +88,10 @@ class CallbackURL(PlainText):
         return url
 
 
-class Moment(serializers.DateTimeField):
+class Instant(serializers.DateTimeField):
     """A time with its offset from UTC (RFC 3339): a local time would be another one on another server."""
 
-    default_error_messages = {
-        "invalid": "This must be a time with an offset, such as 2026-01-31T08:00:00Z.",
-        "late": "This must not be more than a year ahead.",
-    }
+    default_error_messages = {"invalid": "This must be a time with an offset, such as 2026-01-31T08:00:00Z."}
 
     def to_internal_value(self, data: Any) -> datetime:
         if not isinstance(data, str) or len(data) > _MOMENT_CHARACTERS:
@@ -107,9 +104,18 @@ class Moment(serializers.DateTimeField):
         if offset is None:
             self.fail("invalid", format="")
         try:
-            moment = moment.astimezone(UTC)
+            return moment.astimezone(UTC)
         except OverflowError:
             self.fail("invalid", format="")
+
+
+class Moment(Instant):
+    """When to run a task."""
+
+    default_error_messages = {"late": "This must not be more than a year ahead."}
+
+    def to_internal_value(self, data: Any) -> datetime:
+        moment = super().to_internal_value(data)
         if moment - datetime.now(UTC) > LATEST_RUN:
             self.fail("late")
         return moment
@@ -168,6 +174,39 @@ class Metadata(serializers.Field[dict[str, Any], Any, Any, Any]):
 @extend_schema_field({"type": "string", "enum": [str(state) for state in State]}, component_name="State")
 class StateName(serializers.CharField):
     """A task's state, as docs/state_machine.md explains them."""
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": len(State),
+        "uniqueItems": True,
+        "items": {"type": "string", "enum": [str(state) for state in State]},
+    }
+)
+class StateList(PlainText):
+    """States by commas, in a query string."""
+
+    default_error_messages = {"state": "There is no state {name}. States: {known}."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=200, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        names = tuple(name.strip() for name in super().to_internal_value(data).split(","))
+        for name in names:
+            if name not in State.values:
+                self.fail("state", name=name or "without a name", known=", ".join(State.values))
+        return tuple(dict.fromkeys(names))
+
+
+@extend_schema_field({"type": "string", "pattern": "^[A-Za-z0-9_-]{32}$"})
+class Cursor(PlainText):
+    """Where a page begins, as `documents.listing` encodes it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=64, **kwargs)
 
 
 @extend_schema_field({"type": "string", "enum": ["queued"]}, component_name="Queued")

@@ -10,7 +10,7 @@ from documents import selectors
 from documents.api import bodies, schema
 from documents.api.auth import caller_of
 from documents.api.base import ApiView, TaskEndpoint, task_id_of
-from documents.api.serializers import QueueStatistics, TaskStatus
+from documents.api.serializers import QueueStatistics, TaskEvents, TaskStatus
 from documents.models import Scope
 
 
@@ -22,12 +22,32 @@ class Status(TaskEndpoint):
     @extend_schema(
         operation_id="read_task_status",
         summary="Read a task's status",
+        parameters=[schema.RETRY_AFTER],
         responses={200: TaskStatus, **schema.problems(401, 403, 404, 405, 500, 503)},
     )
     def get(self, request: Request, task_id: str) -> Response:
         """Where the task stands, what it is doing, and how it ended."""
         view = selectors.find_task(task_id_of(task_id), tenant=caller_of(request).tenant)
-        return Response(bodies.status(view, selectors.webhook_job(view)))
+        wait = bodies.retry_after(view.job)
+        headers = {} if wait is None else {"Retry-After": str(wait)}
+        return Response(bodies.status(view, selectors.webhook_job(view)), headers=headers)
+
+
+class Events(TaskEndpoint):
+    """What happened to a task."""
+
+    scopes = frozenset({Scope.READ})
+
+    @extend_schema(
+        operation_id="list_task_events",
+        summary="Read a task's history",
+        responses={200: TaskEvents, **schema.problems(401, 403, 404, 405, 500, 503)},
+    )
+    def get(self, request: Request, task_id: str) -> Response:
+        """Every step of its life with its time, oldest first."""
+        wanted = task_id_of(task_id)
+        entries = selectors.events(wanted, tenant=caller_of(request).tenant)
+        return Response({"task_id": str(wanted), "events": [bodies.event(entry) for entry in entries]})
 
 
 class Stats(ApiView):

@@ -20,6 +20,7 @@ from documents.api_keys import InvalidApiKey
 from documents.batches import BatchRefused
 from documents.exceptions import DocumentError, InvalidKey, ResultNotFound, StorageError
 from documents.idempotency import InvalidIdempotencyKey, SubmissionInFlight
+from documents.listing import InvalidCursor
 from documents.selectors import NotFinished, ResultUnavailable
 from queueadmin.exceptions import InvalidTransition, QueueFull
 
@@ -119,6 +120,8 @@ def _of_domain(error: DocumentError) -> Problem | None:
             return Problem(error.code, error.message, documents=[bodies.refusal(item) for item in error.refusals])
         case InvalidKey():
             return Problem("invalid_request", "The key cannot be used.", errors={"r2_key": [error.message]})
+        case InvalidCursor():
+            return Problem("invalid_request", "Some parameters are invalid.", errors={"cursor": [error.message]})
         case InvalidIdempotencyKey():
             return Problem("invalid_request", "A header cannot be used.", errors={"Idempotency-Key": [error.message]})
         case SubmissionInFlight():

@@ -11,18 +11,22 @@ from rest_framework import serializers
 
 from documents.api.fields import (
     CallbackURL,
+    Cursor,
     DocumentKey,
     Identifier,
+    Instant,
     Languages,
     Metadata,
     Moment,
     PlainText,
     Queued,
+    StateList,
     StateName,
     StrictInteger,
 )
 from documents.batches import MAX_DOCUMENTS
 
+MAX_PAGE = 200
 MAX_PRIORITY = 9
 MAX_ATTEMPTS = 100
 MAX_FILE_SIZE = 2**63 - 1
@@ -172,6 +176,10 @@ class TaskStatus(serializers.Serializer[Any]):
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
     next_attempt_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="When result, options and history are removed; null for live tasks and dead letters."
+    )
+    batch_id = serializers.UUIDField(allow_null=True, help_text="The batch that it was submitted with.")
     error = TaskError(allow_null=True)
     result = ResultSummary(allow_null=True)
     webhook = WebhookStatus(
@@ -190,6 +198,62 @@ class StateCounts(serializers.Serializer[Any]):
     failed = serializers.IntegerField()
     dead_letter = serializers.IntegerField()
     cancelled = serializers.IntegerField()
+
+
+class TaskEvent(serializers.Serializer[Any]):
+    """One step of a task's life."""
+
+    event = serializers.CharField(
+        help_text="submit, claim, complete, retry_later …; docs/state_machine.md has them all."
+    )
+    attempt = serializers.IntegerField(help_text="Attempts begun so far.")
+    at = serializers.DateTimeField()
+    seconds_since = serializers.FloatField(allow_null=True, help_text="Since the event before it.")
+    detail = serializers.DictField(
+        help_text="What is known of it: code, message, reason, content_type, bytes, engine, ms (by stage)."
+    )
+
+
+class TaskEvents(serializers.Serializer[Any]):
+    """The history of a task, oldest first; empty once it has been removed."""
+
+    task_id = serializers.UUIDField()
+    events = TaskEvent(many=True)
+
+
+class TaskPage(serializers.Serializer[Any]):
+    """Some tasks, newest first."""
+
+    tasks = TaskStatus(many=True)
+    next = serializers.CharField(
+        allow_null=True, help_text="Path of the next page; null when there is none. A page may be short before that."
+    )
+
+
+class CancelledTask(serializers.Serializer[Any]):
+    """A task that has been stopped, or is being stopped."""
+
+    task_id = serializers.UUIDField()
+    status = serializers.ChoiceField(
+        choices=["cancelled", "cancelling"], help_text="cancelling: its worker stops it within a second or two."
+    )
+    status_url = serializers.CharField()
+
+
+class TaskQuery(serializers.Serializer[Any]):
+    """Which tasks to list. What is left out does not narrow."""
+
+    state = StateList(required=False, help_text="One or more states, by commas.")
+    error_code = PlainText(
+        max_length=64, required=False, help_text="Of tasks that are retrying, failed or dead_letter."
+    )
+    user_id = PlainText(max_length=255, required=False)
+    document_id = PlainText(max_length=255, required=False)
+    batch_id = serializers.UUIDField(required=False)
+    created_from = Instant(required=False, help_text="Submitted then or later.")
+    created_to = Instant(required=False, help_text="Submitted before that.")
+    limit = serializers.IntegerField(min_value=1, max_value=MAX_PAGE, required=False, help_text="Tasks in a page (50).")
+    cursor = Cursor(required=False, help_text="From `next`.")
 
 
 class BatchStatus(serializers.Serializer[Any]):

@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.common import no_append_slash
 
-from documents.api import base, batching, following, operating, results, submission
+from documents.api import base, batching, following, lists, operating, results, submission
 
 
 def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:
@@ -26,6 +26,10 @@ urlpatterns = [
     *_endpoint("task/<str:task_id>/status", following.Status, "task-status"),
     *_endpoint("task/<str:task_id>/result", results.Result, "task-result"),
     *_endpoint("task/<str:task_id>/retry", operating.Retry, "task-retry"),
+    *_endpoint("task/<str:task_id>/cancel", operating.Cancel, "task-cancel"),
+    *_endpoint("task/<str:task_id>/events", following.Events, "task-events"),
+    *_endpoint("task/<str:task_id>", operating.Erase, "task"),
+    *_endpoint("tasks", lists.Tasks, "tasks"),
     # Not worth a redirect to itself with a slash.
     re_path("", no_append_slash(base.Nothing.as_view())),
 ]

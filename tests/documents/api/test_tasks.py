@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 STATUS_KEYS = {
     "task_id", "status", "document_id", "user_id", "file_name", "priority", "attempt", "max_attempts", "stage",
     "progress", "created_at", "started_at", "finished_at", "next_attempt_at", "error", "result", "webhook",
+    "expires_at", "batch_id",
 }  # fmt: skip
 
 
@@ -65,6 +66,22 @@ def test_every_state_is_told_in_the_documented_shape(api: Api, state: State) -> 
     assert (body["started_at"] is None) == (state in (State.PENDING, State.SCHEDULED))
     assert body["created_at"].endswith("Z")
     assert response.headers["Cache-Control"] == "no-store"
+    # And it says when to ask again, or how long it will be there
+    assert ("Retry-After" in response.headers) == (body["finished_at"] is None)
+    assert (body["expires_at"] is not None) == (state in (State.COMPLETED, State.FAILED, State.CANCELLED))
+
+
+def test_it_says_when_to_ask_again_and_how_long_there_is_something_to_read(api: Api) -> None:
+    # Given a task at work, one that waits an hour, a completed and a failed one
+    working, waiting = task_in(State.PROCESSING), task_in(State.RETRYING)
+    completed, failed = task_in(State.COMPLETED), task_in(State.FAILED)
+    # When / Then
+    assert api.get(of_task(working, "status")).headers["Retry-After"] == "2"
+    assert 3500 <= int(api.get(of_task(waiting, "status")).headers["Retry-After"]) <= 3600
+    for task_id, hours in ((completed, 24), (failed, 14 * 24)):
+        body = api.get(of_task(task_id, "status")).json()
+        kept = datetime.fromisoformat(body["expires_at"]) - datetime.fromisoformat(body["finished_at"])
+        assert kept == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize(
