@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminSplitDateTime
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -19,7 +19,7 @@ from documents import api_keys
 from documents.models import ApiKey, IngestionTask, Scope, Tenant, WebhookAttempt
 from queueadmin import display
 from queueadmin.admin import JobListAdmin, LedgerAdmin, as_id
-from queueadmin.filters import WINDOW, CreatedFilter, StateFilter, since
+from queueadmin.filters import CreatedFilter, StateFilter
 from queueadmin.models import Job
 from queueadmin.panels import Panel, register
 from queueadmin.templatetags.queueadmin_display import ago
@@ -87,28 +87,9 @@ class IngestionTaskAdmin(JobListAdmin):
     list_filter = [StateFilter, CreatedFilter, TenantFilter]
     list_select_related = ["job"]
     ordering = ["-job_id"]
-    search_fields = ["document_id"]
-    search_help_text = (
-        "A task's id, a document's id or a user's id, exactly; "
-        f"or file:report for part of a file name of the last {WINDOW.days} days."
-    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IngestionTask]:
         return super().get_queryset(request).select_related("job").defer("metadata", "job__payload", "job__result")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[IngestionTask], search_term: str
-    ) -> tuple[QuerySet[IngestionTask], bool]:
-        """By what has an index; a part of a file name only within the last days."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        kind, _, rest = term.partition(":")
-        if kind == "file" and rest.strip():
-            return queryset.filter(since(WINDOW), file_name__icontains=rest.strip()), False
-        wanted = Q(document_id=term) | Q(user_id=term)
-        task_id = as_id(term)
-        return queryset.filter(wanted if task_id is None else wanted | Q(pk=task_id)), False
 
     def title_of(self, row: IngestionTask) -> str:
         return row.file_name

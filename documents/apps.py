@@ -12,5 +12,6 @@ class DocumentsConfig(AppConfig):
         # Whoever submits needs the actors, not only the worker: a message is checked against them.
         from documents import (
             checks,  # noqa: F401  (registers the system checks)
+            search_fields,  # noqa: F401  (adds to the filter language)
             tasks,  # noqa: F401  (registers the actors with the broker)
         )

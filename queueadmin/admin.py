@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.forms import CheckboxInput, Media
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -22,6 +22,9 @@ from django.utils.safestring import SafeString
 from queueadmin import display, views
 from queueadmin.filters import ActorFilter, BoundedPaginator, CreatedFilter, QueueFilter, StateFilter
 from queueadmin.models import Job, OperationLog, QueueControl
+from queueadmin.search.fields import known as known_fields
+from queueadmin.search.language import SearchError
+from queueadmin.search.query import matching
 from queueadmin.states import State
 from queueadmin.templatetags.queueadmin_display import age, state_badge
 
@@ -77,6 +80,31 @@ class JobListAdmin(LedgerAdmin):
 
     job_path = ""
     actions = ["retry_jobs", "cancel_jobs", "discard_jobs"]
+    change_list_template = "queueadmin/job_list.html"
+    search_fields = ["id"]  # shows the box; what is typed there is read by `get_search_results`
+
+    # -- search ------------------------------------------------------------------------------
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By the filter language. What cannot be read finds nothing and is explained."""
+        try:
+            matches = matching(search_term, now=timezone.now())
+        except SearchError as error:
+            messages.error(request, display.visible(str(error), limit=300))
+            return queryset.none(), False
+        request.search_bound = matches.bound  # type: ignore[attr-defined]  # for the changelist, in the same request
+        if not search_term.strip():
+            return queryset, False
+        return queryset.filter(**{f"{self.job_path}pk__in": matches.jobs.values("pk")}), False
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With what the search left out, and the language's help."""
+        changes: Any = super().get_changelist_instance(request)
+        changes.search_bound = getattr(request, "search_bound", "")
+        changes.search_help = known_fields()
+        return changes
 
     def job_of(self, row: Any) -> Job:
         job: Job = row.job if self.job_path else row
@@ -184,24 +212,9 @@ class JobAdmin(JobListAdmin):
     list_display_links = ["short_id"]
     list_filter = [StateFilter, CreatedFilter, QueueFilter, ActorFilter]
     ordering = [F("id").desc()]
-    search_fields = ["id"]
-    search_help_text = "A job's id, its parent's id, or the fingerprint of an error."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         return super().get_queryset(request).defer("payload", "result")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
-    ) -> tuple[QuerySet[Job], bool]:
-        """By what has an index: ids, and the fingerprint of what failed."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        found = Q(fingerprint=term, state__in=[State.DEAD_LETTER, State.FAILED])
-        job_id = as_id(term)  # a fingerprint may look like an id as well
-        if job_id is not None:
-            found |= Q(pk=job_id) | Q(parent_id=job_id)
-        return queryset.filter(found), False
 
     @admin.display(description="tenant")
     def partition(self, job: Job) -> str:

@@ -50,11 +50,17 @@ class Field:
 
 
 _fields: dict[str, Field] = {}
+_free_text: list[Condition] = []
 
 
 def register(field: Field) -> None:
     """Add a name to the language."""
     _fields[field.name] = field
+
+
+def register_free_text(condition: Condition) -> None:
+    """Let words without a name find more."""
+    _free_text.append(condition)
 
 
 def known() -> list[Field]:
@@ -184,13 +190,16 @@ def arguments(values: Sequence[str], now: datetime) -> Q:
 
 
 def words(values: Sequence[str], now: datetime) -> Q:
-    """Free text: an id, the id of a parent, the fingerprint of an error, or text of an error."""
-    text = values[0]
+    """Free text: an id, the id of a parent, the fingerprint of an error; or text of an error and what was added."""
+    found = fingerprints(values, now)
     try:
-        found = Q(pk=UUID(text)) | Q(parent_id=UUID(text))
+        job_id = UUID(values[0])
     except ValueError:
-        return contains(("error_message", "error_code"), values, now) | fingerprints(values, now)
-    return found | fingerprints(values, now)
+        found |= contains(("error_message", "error_code"), values, now)
+        for condition in _free_text:
+            found |= condition(values, now)
+        return found
+    return found | Q(pk=job_id) | Q(parent_id=job_id)
 
 
 def is_id(text: str) -> bool:

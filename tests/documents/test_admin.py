@@ -61,7 +61,9 @@ def test_the_list_shows_what_was_asked_for_and_where_it_stands(admin_client: Cli
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("q=inv-1", {"one"}), ("q=ada", {"two"}), ("q=file:REPORT", {"three"}), ("q=nothing", set()),
+        ("q=inv-1", {"one"}), ("q=ada", {"two"}), ("q=file~REPORT", {"three"}),
+        ("q=document:inv-1", {"one"}), ("q=user:ada+state:failed", {"two"}), ("q=age<1h", {"one", "two", "three"}),
+        ("q=nothing", set()),
         ("state=failed", {"two"}), ("state=pending", {"one", "three"}), ("tenant=acme", {"three"}),
         ("created=hour", {"one", "two", "three"}), ("tenant=acme&state=failed", set()),
     ],

@@ -110,6 +110,13 @@ def test_search_finds_ids_children_and_fingerprints(admin: Client) -> None:
     assert found("nothing") == set()
 
 
+def test_a_search_that_cannot_be_read_is_explained_and_the_bound_is_said(admin: Client) -> None:
+    submitted()
+    assert "There is no field &#x27;colour&#x27;" in text_of(admin, f"{JOBS}?q=colour:red")
+    assert "Looked at the last 7 days" in text_of(admin, f"{JOBS}?q=queue:q")
+    assert "Looked at" not in text_of(admin, f"{JOBS}?q=state:pending")
+
+
 def test_the_number_of_queries_does_not_grow_with_the_rows(admin: Client) -> None:
     def cost(url: str) -> int:
         with CaptureQueriesContext(connection) as queries:
