@@ -6,6 +6,7 @@ that were measured are of this kind. The estimate need not be good, it only has 
 
 from __future__ import annotations
 
+import collections
 import html
 import re
 import unicodedata
@@ -25,6 +26,7 @@ _SHORTFALL = 0.6
 _DOC_SHORTFALL = 0.85
 """Old Word files say exactly where their text is, so less may be missing."""
 _SAMPLE = 20_000
+_WORD = re.compile(r"[^\W_]+")
 _PARTS = {
     "docx": (re.compile(r"word/(document\d*|footnotes|endnotes|comments)\.xml$"), re.compile(rb"<w:t[ >][^<]*")),
     "pptx": (re.compile(r"ppt/slides/slide\d+\.xml$"), re.compile(rb"<a:t[ >][^<]*")),
@@ -36,7 +38,12 @@ _PARTS = {
 
 def letters(found: Extraction) -> int:
     """Count what is worth reading: letters and digits, without what stands for unknown characters."""
-    return sum(char.isalnum() for char in found.text)
+    return _count(found.text)
+
+
+def _count(text: str) -> int:
+    # Word by word instead of letter by letter: a tenth of the time, which every document pays.
+    return sum(map(len, _WORD.findall(text)))
 
 
 def doubt(request: Request, found: Extraction) -> str:
@@ -52,15 +59,18 @@ def doubt(request: Request, found: Extraction) -> str:
         return GARBLED
     if request.identity.extension == "doc" and found.engine != "doc":
         return LITTLE_TEXT if letters(found) < _DOC_SHORTFALL * _letters_of_doc(request) else ""
-    return LITTLE_TEXT if letters(found) < _SHORTFALL * _letters_inside(request) else ""
+    wanted = _SHORTFALL * _letters_inside(request)
+    return LITTLE_TEXT if wanted and letters(found) < wanted else ""
 
 
 def _is_garbled(text: str) -> bool:
     """Tell whether a good part of the characters stand for nothing: replacement, private use, unassigned, control."""
     sample = "".join(text[:_SAMPLE].split())
-    if sample.isascii():
-        return sum(char < " " for char in sample) > 0.2 * len(sample)
-    bad = sum(char == "\ufffd" or unicodedata.category(char) in ("Co", "Cn", "Cc") for char in sample)
+    bad = sum(
+        count
+        for char, count in collections.Counter(sample).items()
+        if char == "\ufffd" or unicodedata.category(char) in ("Co", "Cn", "Cc")
+    )
     return bad > 0.2 * len(sample)
 
 
@@ -77,7 +87,7 @@ def _letters_inside(request: Request) -> int:
                     continue
                 budget -= info.file_size
                 pieces = (match.partition(b">")[2] for match in tags.findall(archive.read(info)))
-                count += sum(map(str.isalnum, html.unescape(b"".join(pieces).decode("utf-8", "replace"))))
+                count += _count(html.unescape(b"".join(pieces).decode("utf-8", "replace")))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError, RuntimeError):
         return 0  # The engines say what is wrong with the container.
     return count

@@ -34,6 +34,7 @@ _HTML_INSIDE = re.compile(r"<(?:p|div|table|ul|ol|h[1-6]|span|br|a|title|meta|sc
 _XML = re.compile(
     r"\s*(?:<\?xml[\s?]|<!doctype\s+(?!html)|<[A-Za-z_][\w.:-]*(?:\s+xmlns|\s*/?>|\s+[\w:.-]+\s*=))", re.I
 )
+_CONTROLS = re.compile("[\\0-\\x07\\x0e-\\x19\\x1c-\\x1f\ufffd]")
 _HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,60})[ \t]*:", re.M)
 _MBOX_LINE = re.compile(r"From \S+ .*\r?\n")
 _MAIL = frozenset(
@@ -118,7 +119,7 @@ def _refuse_pixel_bomb(head: bytes, found: str) -> None:
 def _is_binary(head: bytes) -> bool:
     """Text has next to no control characters, in whatever encoding."""
     text = charset.decode(_whole_characters(head)).text[:16_384]
-    controls = sum(char < " " and char not in "\t\n\r\f\x0b\x1b\x1a\x08" for char in text) + text.count("\ufffd")
+    controls = len(_CONTROLS.findall(text))
     return controls > max(2, len(text) * 0.02)
 
 

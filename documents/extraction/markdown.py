@@ -21,6 +21,7 @@ _BREAK = re.compile(r"<br\s*/?>", re.I)
 _TAG = re.compile(
     r"</?(?:u|s|sub|sup|mark|small|span|ins|del|b|i|em|strong|a|p|div|details|summary)(?:\s[^<>]*)?>", re.I
 )
+_MARK = re.compile(r"[\\*_`\[<&~]")
 _CELLS = re.compile(r"(?<!\\)\|")
 
 
@@ -50,7 +51,7 @@ def _plain_line(line: str) -> str:
 
 def inline(text: str) -> str:
     """Take the marks out of one line."""
-    if not any(mark in text for mark in "\\*_`[<&~"):
+    if not _MARK.search(text):
         return text
     text = _BREAK.sub(" ", text)
     text = _LINK.sub(_link, _IMAGE.sub(r"\1", text))

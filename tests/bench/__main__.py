@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import environment, machine, noop, pickup, posts, report
+from tests.bench import environment, ingestion, machine, noop, pickup, posts, report
 
-PARTS = ("noop", "posts", "pickup")
+PARTS = ("noop", "posts", "pickup", "documents")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class Plan:
     jobs: int
     posts: int
     pickups: int
+    documents: int
     idle_seconds: float
     raw_threads: tuple[int, ...]
 
@@ -70,7 +71,13 @@ def _pickup(servers: environment.Servers, plan: Plan, console: Console, progress
     return pickup.summary(results)
 
 
-_STEPS = {"noop": _noop, "posts": _posts, "pickup": _pickup}
+def _documents(servers: environment.Servers, plan: Plan, console: Console, progress: Callable[[str], None]) -> Any:
+    results = ingestion.run(servers, rounds=plan.rounds, documents=plan.documents, progress=progress)
+    report.ingestion_table(console, results)
+    return ingestion.summary(results)
+
+
+_STEPS = {"noop": _noop, "posts": _posts, "pickup": _pickup, "documents": _documents}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=_positive, help="no-op jobs of a fast contender per round (20,000)")
     parser.add_argument("--posts", type=_positive, help="submissions per server and round (3,000)")
     parser.add_argument("--pickups", type=_positive, help="jobs sent to idle workers (200)")
+    parser.add_argument("--documents", type=_positive, help="documents per round (1,200)")
     parser.add_argument("--quick", action="store_true", help="one small round, to see that it works; proves nothing")
     parser.add_argument("--out", type=Path, help="also write the results to this JSON file")
     return parser
@@ -98,6 +106,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         jobs=options.jobs or (4_000 if quick else 20_000),
         posts=options.posts or (300 if quick else 3_000),
         pickups=options.pickups or (20 if quick else 200),
+        documents=options.documents or (120 if quick else 1_200),
         idle_seconds=2.0 if quick else 10.0,
         raw_threads=(8,) if quick else noop.RAW_THREADS,
     )

@@ -7,6 +7,7 @@ import platform
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -70,6 +71,21 @@ def children_cpu_seconds() -> float | None:
 
     It hardly depends on what else the machine does, so it tells contenders apart where rates are noisy.
     """
+    found = _descendants()
+    return None if found is None else sum(used for _, used in found)
+
+
+def cpu_seconds_by_part(parts: Mapping[str, str]) -> dict[str, float]:
+    """Processor seconds of the living descendants, by part: the first whose word is in the command line, or "other"."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for pid, used in _descendants() or ():
+        line = _command_line(pid)
+        seconds[next((part for part, word in parts.items() if word in line), "other")] += used
+    return dict(seconds)
+
+
+def _descendants() -> list[tuple[int, float]] | None:
+    """(process id, processor seconds of it and of the children it has waited for) of every living descendant."""
     try:
         ticks = os.sysconf("SC_CLK_TCK")
         table = [_stat(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
@@ -79,18 +95,25 @@ def children_cpu_seconds() -> float | None:
     for row in table:
         if row is not None:
             children[row[1]].append(row)
-    total, waiting = 0, [os.getpid()]
+    found, waiting = [], [os.getpid()]
     while waiting:
         for pid, _, used in children[waiting.pop()]:
-            total += used
+            found.append((pid, used / ticks))
             waiting.append(pid)
-    return total / ticks
+    return found
 
 
 def _stat(entry: Path) -> tuple[int, int, int] | None:
-    """(process id, parent's id, ticks used), from fields 4, 14 and 15 of proc_pid_stat(5); None when it is gone."""
+    """(process id, parent's id, ticks used), from fields 4 and 14 to 17 of proc_pid_stat(5); None when it is gone."""
     try:
         fields = (entry / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return int(entry.name), int(fields[1]), int(fields[11]) + int(fields[12])
+    return int(entry.name), int(fields[1]), sum(map(int, fields[11:15]))
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""

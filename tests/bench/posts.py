@@ -36,8 +36,8 @@ def run(servers: Servers, *, rounds: int, posts: int, progress: Callable[[str], 
     results: Posted = {OURS: [], BARE: []}
     with ExitStack() as stack:
         ports = {
-            OURS: _serve(stack, "ingestion_site.wsgi:application", ledger.environment),
-            BARE: _serve(stack, "tests.bench.apps.bare.wsgi:application", _bare_environment(ledger)),
+            OURS: serve(stack, "ingestion_site.wsgi:application", ledger.environment),
+            BARE: serve(stack, "tests.bench.apps.bare.wsgi:application", _bare_environment(ledger)),
         }
         for number in range(rounds):
             for name in (OURS, BARE) if number % 2 == 0 else (BARE, OURS):
@@ -50,7 +50,7 @@ def _bare_environment(ledger: Ledger) -> Mapping[str, str]:
     return {**ledger.environment, "DJANGO_SETTINGS_MODULE": "tests.bench.apps.bare.settings"}
 
 
-def _serve(stack: ExitStack, application: str, environment: Mapping[str, str]) -> int:
+def serve(stack: ExitStack, application: str, environment: Mapping[str, str]) -> int:
     """Start granian as `manage.py up` does; returns its port once it answers."""
     port = test_servers.free_port()
     process = stack.enter_context(Process("web", web_command("127.0.0.1", port, application), environment))

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import noop, pickup, posts
+from tests.bench import ingestion, noop, pickup, posts
 from tests.bench.contenders import Ledger
 
 
@@ -83,6 +83,25 @@ def pickup_table(console: Console, results: dict[str, pickup.Idle]) -> None:
     console.print(
         f"goal p50 ≤ {pickup.GOAL_P50_MS:g} ms, p99 ≤ {pickup.GOAL_P99_MS:g} ms: {_word(met)}\n", highlight=False
     )
+
+
+def ingestion_table(console: Console, results: ingestion.Results) -> None:
+    table = Table(
+        title="Documents per second (small PDF, DOCX and HTML; from the first POST to the last stored result)"
+    )
+    table.add_column("")
+    for number in range(len(results[ingestion.OURS])):
+        table.add_column(f"round {number + 1}", justify="right")
+    table.add_column("median", justify="right", style="bold")
+    for name, values in results.items():
+        rates = [each.rate for each in values]
+        table.add_row(name, *(f"{rate:,.0f}" for rate in rates), f"{median(rates):,.0f}")
+    console.print(table)
+    parts = ", ".join(f"{part} {used:.2f}" for part, used in ingestion.cpu_medians(results).items())
+    steps = ", ".join(f"{step} {used:.1f}" for step, used in ingestion.step_medians(results).items())
+    console.print(f"processor milliseconds of one document: {parts}", highlight=False)
+    console.print(f"milliseconds of each step by the clock, waiting for a core included: {steps}", highlight=False)
+    _verdict(console, "ours / bare loop, round by round", ingestion.ratios(results), ingestion.GOAL)
 
 
 def _verdict(console: Console, what: str, ratios: list[float], goal: float) -> None:

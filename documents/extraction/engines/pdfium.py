@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import re
 
 import pypdfium2 as pdfium
 from pypdfium2 import raw
@@ -33,6 +34,7 @@ _REPORT_EVERY = 10
 _ENOUGH_LETTERS = 60
 """A page with that much text is not looked at further: running heads and stamps on a scan are shorter."""
 _GARBAGE = 0.2
+_UNKNOWN = re.compile("[\ufffd\ue000-\uf8ff]")
 _PICTURE_SHARE, _MANY_SHAPES, _MANY_TEXTS, _MAX_OBJECTS = 0.15, 40, 5, 2000
 
 
@@ -137,7 +139,7 @@ def _look(document: pdfium.PdfDocument, index: int, fields: pdfium_annotations.F
 def _judged(page: pdfium.PdfPage, text: str) -> _Look:
     """Judge whether a page with little text, or with garbage, shows text that is not in its text layer."""
     letters = sum(map(str.isalnum, text[: _ENOUGH_LETTERS * 20]))
-    garbled = sum(char == "\ufffd" or "\ue000" <= char <= "\uf8ff" for char in text) > _GARBAGE * max(len(text), 1)
+    garbled = len(_UNKNOWN.findall(text)) > _GARBAGE * max(len(text), 1)
     if letters >= _ENOUGH_LETTERS and not garbled:
         return _Look(text=text)
     count = raw.FPDFPage_CountObjects(page)
