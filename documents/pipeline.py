@@ -143,11 +143,9 @@ def _extract(path: Path, identity: Identity, options: Options, *, job: JobContex
 def _store(extraction: Extraction, fetched: Downloaded, *, steps: Steps, results: ResultStore) -> str:
     """Write the result under a key that holds task and attempt: a late writer overwrites only its own."""
     source: dict[str, JsonValue] = {"source": {"sha256": fetched.sha256, "bytes": fetched.bytes}}
-    parts = rendering.parts(extraction, source)
+    chunks = rendering.stored_chunks(extraction, source)
     started = time.monotonic()
-    key = results.write(
-        steps.job.id, steps.job.attempt, ((part, _cancellable(chunks, steps)) for part, chunks in parts)
-    )
+    key = results.write(steps.job.id, steps.job.attempt, _cancellable(chunks, steps))
     logger.info("stored", extra={"ms": _milliseconds(started)})
     return key
 

@@ -1,13 +1,18 @@
-"""An extraction as bytes: the objects that are stored of it, and the JSON document that the API serves from them.
+"""An extraction as bytes: the object that is stored of it, and what the API serves from that.
+
+The stored object is a record (one line of JSON, its length on a line of its own before it), the text as UTF-8, and the
+same as Markdown where the engine knows headings, lists or tables. The record holds everything else: how long text and
+Markdown are, where each page ends, metadata, warnings, engines. So text and Markdown are copies from storage to socket:
+no parsing, no memory, whatever the size. Compression was left out for the same reason.
+
+The JSON document of the API holds the text twice, by page and whole, and is put together while it is sent:
 
     {"content_type": "...", "engine": "...", "characters": 5, "words": 1, "metadata": {...}, "warnings": ["..."],
      "tried": [{"engine": "...", "seconds": 0.1, "reason": ""}], "source": {"sha256": "...", "bytes": 9},
      "pages": [{"number": 1, "label": "", "text": "..."}], "text": "...", "markdown": "..."}
 
-The text is stored once. The JSON, which holds it twice, is put together while it is sent: a record beside the text says
-where each page ends and how long the JSON will be. Everything goes piece by piece, so that no second copy of a large
-text is made in memory. The short fields come first, so that a reader who streams has them before the text.
-docs/extraction.md says what each field means.
+The short fields come first, so that a reader who streams has them before the text. docs/extraction.md says what each
+field means.
 """
 
 from __future__ import annotations
@@ -20,34 +25,42 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from documents.extraction.base import PAGE_BREAK, Extraction, JsonValue, to_dict
-from documents.storage.results import MARKDOWN, RECORD, TEXT, Part, ResultStore
+from documents.storage.results import ResultStore
 
 _PIECE = 64 * 1024
 _IN_MEMORY_BYTES = 1024 * 1024
 """A text up to that size is fetched once for both places in the JSON; a longer one is fetched twice."""
 
+_LENGTH = 20
+"""Bytes of the first line: the length of the record, and a line break."""
+
 _BREAK = PAGE_BREAK.encode()
-_WORD = re.compile(r"\w+")
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _SHORT_ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", b"\\n"), (b"\t", b"\\t"), (b"\r", b"\\r"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredDocument:
-    """A JSON document on its way: its size in bytes, and its pieces."""
+class Rendered:
+    """A representation on its way: its size in bytes, and its bytes."""
 
     size: int
     chunks: Iterator[bytes]
 
 
-def parts(
-    extraction: Extraction, extra: Mapping[str, JsonValue] | None = None
-) -> Iterator[tuple[Part, Iterable[bytes]]]:
-    """Yield what is stored: each object with its bytes. `extra` holds further top-level fields of the JSON."""
-    yield TEXT, text_chunks(extraction)
-    if extraction.markdown:
-        yield MARKDOWN, _pieces(extraction.markdown)
-    yield RECORD, _record_chunks(extraction, extra)
+def stored_chunks(extraction: Extraction, extra: Mapping[str, JsonValue] | None = None) -> Iterator[bytes]:
+    """Yield the object that is stored. `extra` holds further top-level fields of the JSON document."""
+    record = {
+        "json": _size(json_chunks(extraction, extra)),
+        "text": _size(text_chunks(extraction)),
+        "markdown": _size(_pieces(extraction.markdown)),
+        "pages": [(page.number, page.label, _size(_pieces(page.text))) for page in extraction.pages],
+        "head": _head(extraction, extra),
+    }
+    line = _json(record) + b"\n"
+    yield b"%*d\n" % (_LENGTH - 1, len(line))
+    yield line
+    yield from text_chunks(extraction)
+    yield from _pieces(extraction.markdown)
 
 
 def text_chunks(extraction: Extraction) -> Iterator[bytes]:
@@ -64,23 +77,46 @@ def json_chunks(extraction: Extraction, extra: Mapping[str, JsonValue] | None = 
     return _document(_head(extraction, extra), pages, text_chunks(extraction), _pieces(extraction.markdown))
 
 
-def stored_document(results: ResultStore, key: str) -> StoredDocument:
-    """Return the JSON document of a stored result. Raises ResultNotFound, StorageUnavailable."""
-    with results.open(key, RECORD) as file:
-        record: dict[str, Any] = json.load(file)
-    text = _opener(results, key)
-    markdown = _whole(lambda: results.open(key, MARKDOWN)) if record["markdown"] else ()
-    chunks = _document(record["head"], _stored_pages(record["pages"], text), _whole(text), markdown)
-    return StoredDocument(size=int(record["size"]), chunks=_joined(chunks))
+class StoredResult:
+    """A result in the store, as far as its record says. Raises ResultNotFound, StorageUnavailable."""
 
+    def __init__(self, results: ResultStore, key: str) -> None:
+        self._results, self._key = results, key
+        with results.open(key) as file:
+            length = int(file.read(_LENGTH))
+            self._record: dict[str, Any] = json.loads(file.read(length))
+            self._start = _LENGTH + length
+            is_short = self._record["text"] <= _IN_MEMORY_BYTES
+            self._short = file.read(self._record["text"]) if is_short else None
 
-def _opener(results: ResultStore, key: str) -> Callable[[], BinaryIO]:
-    """Return what opens the text, again and again; a short one is kept."""
-    if results.size(key, TEXT) > _IN_MEMORY_BYTES:
-        return lambda: results.open(key, TEXT)
-    with results.open(key, TEXT) as file:
-        text = file.read()
-    return lambda: io.BytesIO(text)
+    @property
+    def text(self) -> Rendered:
+        """The plain text."""
+        return Rendered(size=self._record["text"], chunks=_all(self._open_text, self._record["text"]))
+
+    @property
+    def markdown(self) -> Rendered:
+        """The Markdown; where the engine knew no headings, lists or tables, the plain text is it."""
+        size = self._record["markdown"]
+        return Rendered(size=size, chunks=_all(self._open_markdown, size)) if size else self.text
+
+    @property
+    def document(self) -> Rendered:
+        """The JSON document."""
+        record = self._record
+        pages = _stored_pages(record["pages"], self._open_text)
+        text = _all(self._open_text, record["text"])
+        markdown = _all(self._open_markdown, record["markdown"])
+        chunks = _document(record["head"], pages, text, markdown)
+        return Rendered(size=record["json"], chunks=_joined(chunks))
+
+    def _open_text(self) -> BinaryIO:
+        if self._short is not None:
+            return io.BytesIO(self._short)
+        return self._results.open(self._key, start=self._start)
+
+    def _open_markdown(self) -> BinaryIO:
+        return self._results.open(self._key, start=self._start + self._record["text"])
 
 
 def _stored_pages(
@@ -91,20 +127,6 @@ def _stored_pages(
         for index, (number, label, size) in enumerate(pages):
             skipped = len(_BREAK) if index else 0
             yield number, label, _skipping(skipped, _read(text, skipped + size))
-
-
-def _record_chunks(extraction: Extraction, extra: Mapping[str, JsonValue] | None) -> Iterator[bytes]:
-    """Yield what the text alone does not say. The size of the JSON is told beforehand, as HTTP likes it."""
-    yield _json(
-        {
-            "size": sum(map(len, json_chunks(extraction, extra))),
-            "markdown": bool(extraction.markdown),
-            "head": _head(extraction, extra),
-            "pages": [
-                (page.number, page.label, sum(map(len, _pieces(page.text)))) for page in extraction.pages
-            ],
-        }
-    )  # fmt: skip
 
 
 def _head(extraction: Extraction, extra: Mapping[str, JsonValue] | None) -> dict[str, Any]:
@@ -122,9 +144,12 @@ def _head(extraction: Extraction, extra: Mapping[str, JsonValue] | None) -> dict
 
 def _words(text: str) -> int:
     """Count words, piece by piece: a list of all words of a large text would be many times as large."""
-    cuts = range(_PIECE, len(text), _PIECE)
-    torn = sum(1 for cut in cuts if _WORD.match(text[cut - 1]) and _WORD.match(text[cut]))
-    return sum(len(_WORD.findall(text, cut - _PIECE, cut)) for cut in range(_PIECE, len(text) + _PIECE, _PIECE)) - torn
+    count, torn = 0, False
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE]
+        count += len(piece.split()) - (torn and not piece[0].isspace())
+        torn = not piece[-1].isspace()
+    return count
 
 
 def _document(
@@ -160,10 +185,15 @@ def _pieces(text: str) -> Iterator[bytes]:
         yield text[start : start + _PIECE].encode("utf-8", "replace")
 
 
-def _whole(opened: Callable[[], BinaryIO]) -> Iterator[bytes]:
-    with opened() as file:
-        while chunk := file.read(_PIECE):
-            yield chunk
+def _size(chunks: Iterable[bytes]) -> int:
+    return sum(map(len, chunks))
+
+
+def _all(opened: Callable[[], BinaryIO], size: int) -> Iterator[bytes]:
+    """Yield `size` bytes of what is opened for that."""
+    if size:
+        with opened() as file:
+            yield from _read(file, size)
 
 
 def _read(file: BinaryIO, size: int) -> Iterator[bytes]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-
-from django.http import FileResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -16,12 +14,9 @@ from documents.api.base import TaskEndpoint, task_id_of
 from documents.api.negotiation import choose
 from documents.api.problem import Problem
 from documents.api.serializers import TaskResult
-from documents.exceptions import ResultNotFound
 from documents.models import Scope
-from documents.storage.results import MARKDOWN, TEXT, Part, ResultStore
 
 _TEXT, _MARKDOWN, _JSON = "text/plain", "text/markdown", "application/json"
-_CHUNK_BYTES = 64 * 1024
 
 
 class Result(TaskEndpoint):
@@ -50,25 +45,11 @@ class Result(TaskEndpoint):
 
 def _stream(key: str, media_type: str) -> HttpResponseBase:
     """A stored result, sent in chunks: whatever its size, little of it is in memory."""
-    store = conf.result_store()
+    stored = rendering.StoredResult(conf.result_store(), key)
     if media_type == _JSON:
-        document = rendering.stored_document(store, key)
-        return _sent(StreamingHttpResponse(document.chunks, content_type=_JSON), document.size)
-    part, size = _text_part(store, key) if media_type == _MARKDOWN else (TEXT, store.size(key, TEXT))
-    response = FileResponse(store.open(key, part), content_type=f"{media_type}; charset=utf-8")
-    response.block_size = _CHUNK_BYTES
-    del response.headers["Content-Disposition"]  # the store's file name means nothing to the client
-    return _sent(response, size)
-
-
-def _sent(response: StreamingHttpResponse, size: int) -> StreamingHttpResponse:
-    response.headers["Content-Length"] = str(size)
-    response.headers["Vary"] = "Accept"
-    return response
-
-
-def _text_part(store: ResultStore, key: str) -> tuple[Part, int]:
-    """Return the Markdown and its size in bytes; where the engine knew no headings or tables, the plain text is it."""
-    with contextlib.suppress(ResultNotFound):
-        return MARKDOWN, store.size(key, MARKDOWN)
-    return TEXT, store.size(key, TEXT)
+        rendered, content_type = stored.document, _JSON
+    else:
+        rendered = stored.markdown if media_type == _MARKDOWN else stored.text
+        content_type = f"{media_type}; charset=utf-8"
+    headers = {"Content-Length": str(rendered.size), "Vary": "Accept"}
+    return StreamingHttpResponse(rendered.chunks, content_type=content_type, headers=headers)

@@ -1,14 +1,7 @@
 """Results: where the extracted text goes. A place of its own that no document key can reach.
 
-Each attempt of a task owns these objects:
-
-    <place>/<task id>/<attempt>/text.txt       the plain text, UTF-8
-    <place>/<task id>/<attempt>/text.md        the same with headings, lists and tables, where the engine knows them
-    <place>/<task id>/<attempt>/record.json    all else: metadata, warnings, engines, and where each page ends
-
-Text and Markdown are copies from disk to socket: no parsing, no memory, whatever the size. The JSON that the API serves
-is put together from all three while it is sent (`documents.rendering`), so that the text is stored once. Compression
-was left out for the same reason: plain bytes can be served to every client as they are.
+Each attempt of a task owns one object, <place>/<task id>/<attempt>. What is in it is `documents.rendering`'s affair.
+One object instead of several, because each costs a flush to disk, or a request to S3, before a job may be completed.
 
 The attempt in the key makes a late writer harmless: it can only ever overwrite its own attempt.
 """
@@ -22,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, cast
+from typing import BinaryIO, Protocol, cast
 from uuid import UUID
 
 from documents.exceptions import DocumentNotFound, InvalidKey, ResultNotFound, StorageUnavailable
@@ -30,37 +23,23 @@ from documents.storage.directory import sync_directory
 from documents.storage.listing import StoredObject, files_below, objects_below
 from documents.storage.s3 import S3Bucket, S3Connection
 
-Part = Literal["text.txt", "text.md", "record.json"]
-TEXT: Part = "text.txt"
-MARKDOWN: Part = "text.md"
-RECORD: Part = "record.json"
-
-Parts = Iterable[tuple[Part, Iterable[bytes]]]
-"""What is stored: each object, and its bytes piece by piece."""
-
-_CONTENT_TYPES: dict[Part, str] = {
-    TEXT: "text/plain; charset=utf-8",
-    MARKDOWN: "text/markdown; charset=utf-8",
-    RECORD: "application/json",
-}
-
 _SPOOL_BYTES = 1024 * 1024
 
 
 class ResultStore(Protocol):
     """Stores, serves and removes results. `key` is "<task id>/<attempt>"."""
 
-    def write(self, task_id: UUID, attempt: int, parts: Parts) -> str:
-        """Store the objects and return the key. Writing the same attempt again replaces it.
+    def write(self, task_id: UUID, attempt: int, chunks: Iterable[bytes]) -> str:
+        """Store the object and return its key. Writing the same attempt again replaces it, at once or not at all.
 
         Raises StorageUnavailable (retryable) or StorageDenied.
         """
 
-    def open(self, key: str, part: Part = TEXT) -> BinaryIO:
-        """Open one object for streaming; the caller closes it. Raises ResultNotFound, StorageUnavailable."""
+    def open(self, key: str, *, start: int = 0) -> BinaryIO:
+        """Open the object at byte `start` for streaming; the caller closes it.
 
-    def size(self, key: str, part: Part = TEXT) -> int:
-        """Return an object's size in bytes, for Content-Length. Raises like `open`."""
+        Raises ResultNotFound, StorageUnavailable.
+        """
 
     def delete(self, task_id: UUID) -> int:
         """Remove all attempts of a task; return how many objects there were. Repeating it is harmless."""
@@ -98,43 +77,41 @@ class DirectoryResultStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._flushed: set[Path] = set()
 
-    def write(self, task_id: UUID, attempt: int, parts: Parts) -> str:
-        """See ResultStore. All files are on disk before their directory gets its name."""
+    def write(self, task_id: UUID, attempt: int, chunks: Iterable[bytes]) -> str:
+        """See ResultStore. The file is on disk before it gets its name, and its name before this returns."""
         task_dir = self._task_dir(task_id)
         with _file_errors():
             task_dir.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=task_dir))
+            descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=task_dir)
+            staging = Path(name)
             try:
-                for part, chunks in parts:
-                    _write_through(staging / part, chunks)
-                sync_directory(staging)
-                _replace_directory(staging, task_dir / str(int(attempt)))
+                with os.fdopen(descriptor, "wb") as file:
+                    file.writelines(chunks)
+                    file.flush()
+                    os.fsync(file.fileno())
+                staging.replace(task_dir / str(int(attempt)))
             finally:
-                shutil.rmtree(staging, ignore_errors=True)
-            for directory in (task_dir, task_dir.parent, self.root):
-                sync_directory(directory)
+                staging.unlink(missing_ok=True)
+            self._flush_names(task_dir)
         return result_key(task_id, attempt)
 
-    def open(self, key: str, part: Part = TEXT) -> BinaryIO:
+    def open(self, key: str, *, start: int = 0) -> BinaryIO:
         """See ResultStore."""
+        task_id, attempt = _parsed(key)
         with _file_errors():
-            return self._path(key, part).open("rb")
-
-    def size(self, key: str, part: Part = TEXT) -> int:
-        """See ResultStore."""
-        with _file_errors():
-            return self._path(key, part).stat().st_size
+            file = (self._task_dir(task_id) / str(attempt)).open("rb")
+            file.seek(start)
+            return file
 
     def delete(self, task_id: UUID) -> int:
         """See ResultStore."""
         task_dir = self._task_dir(task_id)
         with _file_errors():
-            count = sum(1 for path in task_dir.glob("*/*") if path.is_file())
+            count = sum(1 for path in task_dir.glob("*") if path.is_file())
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(task_dir)
-            with contextlib.suppress(OSError):  # the fan-out directory still serves other tasks
-                task_dir.parent.rmdir()
         return count
 
     def stored(self) -> Iterator[StoredObject]:
@@ -142,31 +119,17 @@ class DirectoryResultStore:
         for found in files_below(self.root):
             yield replace(found, key=found.key.partition("/")[2])  # without the fan-out
 
+    def _flush_names(self, task_dir: Path) -> None:
+        """Flush the entries of new directories. Those of the fan-out stay for ever, so once a process is enough."""
+        fan_out = task_dir.parent
+        sync_directory(task_dir)
+        sync_directory(fan_out)
+        if fan_out not in self._flushed:
+            sync_directory(self.root)
+            self._flushed.add(fan_out)
+
     def _task_dir(self, task_id: UUID) -> Path:
         return self.root / task_id.hex[-2:] / str(task_id)
-
-    def _path(self, key: str, part: Part) -> Path:
-        task_id, attempt = _parsed(key)
-        return self._task_dir(task_id) / str(attempt) / part
-
-
-def _write_through(path: Path, chunks: Iterable[bytes]) -> None:
-    with path.open("wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace_directory(staging: Path, target: Path) -> None:
-    """Rename over `target`. rename(2) refuses a directory that is not empty, so an older one steps aside first."""
-    try:
-        staging.rename(target)
-    except OSError:
-        old = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent))
-        target.rename(old / "result")
-        staging.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -194,30 +157,26 @@ class S3ResultStore:
         self._bucket = S3Bucket(connection)
         self._name = connection.bucket
 
-    def write(self, task_id: UUID, attempt: int, parts: Parts) -> str:
-        """See ResultStore. The key is returned after all objects are stored; nobody knows it before."""
+    def write(self, task_id: UUID, attempt: int, chunks: Iterable[bytes]) -> str:
+        """See ResultStore."""
         key = result_key(task_id, attempt)
-        for part, chunks in parts:
-            # Spooled to a file, since the protocol wants the length first and memory stays bounded.
-            with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
-                file.writelines(chunks)
-                file.seek(0)
-                with self._bucket.errors():
-                    self._bucket.client.put_object(
-                        Bucket=self._name,
-                        Key=self.prefix + key + "/" + part,
-                        Body=file,
-                        ContentType=_CONTENT_TYPES[part],
-                    )
+        # Spooled to a file, since the protocol wants the length first and memory stays bounded.
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as file:
+            file.writelines(chunks)
+            file.seek(0)
+            with self._bucket.errors():
+                self._bucket.client.put_object(Bucket=self._name, Key=self.prefix + key, Body=file)
         return key
 
-    def open(self, key: str, part: Part = TEXT) -> BinaryIO:
+    def open(self, key: str, *, start: int = 0) -> BinaryIO:
         """See ResultStore."""
-        return cast(BinaryIO, self._get("get_object", key, part)["Body"])
-
-    def size(self, key: str, part: Part = TEXT) -> int:
-        """See ResultStore."""
-        return int(self._get("head_object", key, part)["ContentLength"])
+        name = self.prefix + result_key(*_parsed(key))
+        wanted = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            with self._bucket.errors():
+                return cast(BinaryIO, self._bucket.client.get_object(Bucket=self._name, Key=name, **wanted)["Body"])
+        except DocumentNotFound as error:
+            raise ResultNotFound() from error
 
     def delete(self, task_id: UUID) -> int:
         """See ResultStore."""
@@ -236,13 +195,3 @@ class S3ResultStore:
     def stored(self) -> Iterator[StoredObject]:
         """See ResultStore."""
         return objects_below(self._bucket, self.prefix)
-
-    def _get(self, operation: str, key: str, part: Part) -> dict[str, Any]:
-        task_id, attempt = _parsed(key)
-        name = self.prefix + result_key(task_id, attempt) + "/" + part
-        try:
-            with self._bucket.errors():
-                answer: dict[str, Any] = getattr(self._bucket.client, operation)(Bucket=self._name, Key=name)
-                return answer
-        except DocumentNotFound as error:
-            raise ResultNotFound() from error

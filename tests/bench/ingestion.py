@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from documents.storage import DirectoryResultStore
 from tests.bench import load, machine
 from tests.bench.apps import bare_loop
 from tests.bench.contenders import Ledger, WrongOutcome
@@ -24,7 +25,7 @@ OURS, BARE = "this service", "bare loop"
 STEPS = ("fetch", "identify", "extract", "store")
 _PARTS = {
     "engines, in their sandbox": "documents.extraction.child",
-    "worker": "rundramatiq",
+    "worker": "dramatiq",
     "web server": "granian",
     "PostgreSQL": "postgres",
     "Valkey": "valkey",
@@ -150,7 +151,7 @@ def _check(ledger: Ledger, documents: int) -> None:
         "SELECT count(*) FROM queueadmin_job WHERE actor = 'ingest_document' AND state = 'completed' AND attempt = 1 "
         "AND (result->>'characters')::int > 10000"
     )
-    stored = sum(1 for _ in (Path(ledger.environment["DATA_DIR"]) / "results").rglob("text.txt"))
+    stored = sum(1 for _ in DirectoryResultStore(Path(ledger.environment["DATA_DIR"]) / "results").stored())
     if completed != documents or stored < documents:
         raise WrongOutcome(f"{completed} of {documents} documents completed at the first attempt; {stored} stored")
 

@@ -12,11 +12,67 @@ PAGES, LINES = 3, 44
 
 _NS = "http://schemas.openxmlformats.org"
 _OFFICE = "application/vnd.openxmlformats-officedocument.wordprocessingml"
-_WORDS = (
-    "The supplier delivers the goods named in the annex to the harbour within thirty days of the order and tells the "
-    "buyer of every delay in writing while prices include packing insurance and the usual customs duties of both "
-    "countries unless the parties have agreed on something else for a single shipment or for a season as a whole"
-).split()
+_WORDS = [
+    "The",
+    "supplier",
+    "delivers",
+    "the",
+    "goods",
+    "named",
+    "in",
+    "the",
+    "annex",
+    "to",
+    "the",
+    "harbour",
+    "within",
+    "thirty",
+    "days",
+    "of",
+    "the",
+    "order",
+    "and",
+    "tells",
+    "the",
+    "buyer",
+    "of",
+    "every",
+    "delay",
+    "in",
+    "writing",
+    "while",
+    "prices",
+    "include",
+    "packing",
+    "insurance",
+    "and",
+    "the",
+    "usual",
+    "customs",
+    "duties",
+    "of",
+    "both",
+    "countries",
+    "unless",
+    "the",
+    "parties",
+    "have",
+    "agreed",
+    "on",
+    "something",
+    "else",
+    "for",
+    "a",
+    "single",
+    "shipment",
+    "or",
+    "for",
+    "a",
+    "season",
+    "as",
+    "a",
+    "whole",
+]
 
 
 def paper(number: int) -> tuple[str, bytes]:

@@ -24,7 +24,6 @@ from documents.storage import (
     S3Store,
 )
 from documents.storage.keys import upload_key
-from documents.storage.results import RECORD, TEXT
 from queueadmin.ids import uuid7
 from queueadmin.models import Job
 from tests.documents import factories
@@ -48,9 +47,10 @@ def documents(tmp_path: Path) -> DirectoryStore:
 
 
 def keep(task_id: uuid.UUID, *, results: ResultStore | None = None, documents: DocumentStore | None = None) -> None:
-    """Store a result of two objects, an upload of one, or both."""
+    """Store the results of two attempts, an upload of one, or both."""
     if results is not None:
-        results.write(task_id, 1, [(TEXT, [b"text"]), (RECORD, [b"{}"])])
+        results.write(task_id, 1, [b"text"])
+        results.write(task_id, 2, [b"{}"])
     if documents is not None:
         documents.put(upload_key("default", task_id, "a.txt"), BytesIO(b"text"))
 
@@ -95,9 +95,9 @@ def test_what_is_younger_than_a_day_may_belong_to_an_attempt_that_still_runs(
     half_old, old = uuid7(), uuid7()
     for task_id in (half_old, old):
         keep(task_id, results=results)
-    for one in results.root.rglob("text.txt"):
+    for one in results.root.rglob("1"):
         os.utime(one, times=(0, 0))
-    for one in results.root.rglob(f"{old}/1/record.json"):
+    for one in results.root.rglob(f"{old}/2"):
         os.utime(one, times=(0, 0))
     # Then only the one of which everything is old goes
     assert orphans.sweep(results=results, documents=documents).results == 1
@@ -184,7 +184,7 @@ def old_orphan() -> Iterator[uuid.UUID]:
     task_id = uuid7()
     store = conf.result_store()
     keep(task_id, results=store)
-    for path in (Path(settings.DATA_DIR) / "results").rglob(f"{task_id}/1/*"):
+    for path in (Path(settings.DATA_DIR) / "results").rglob(f"{task_id}/*"):
         os.utime(path, times=(0, 0))
     yield task_id
     store.delete(task_id)

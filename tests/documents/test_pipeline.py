@@ -89,9 +89,8 @@ def test_text_and_json_are_stored_under_task_and_attempt(tools: Tools, put: Any,
     assert len(result["sha256"]) == 64
     assert result["warnings"] == []
     # And the JSON agrees with the stored text
-    with tools.results.open(result["key"], "text.txt") as text:
-        plain = text.read().decode()
-    stored = json.loads(b"".join(rendering.stored_document(tools.results, result["key"]).chunks))
+    found = rendering.StoredResult(tools.results, result["key"])
+    plain, stored = b"".join(found.text.chunks).decode(), json.loads(b"".join(found.document.chunks))
     assert stored["text"] == plain
     assert plain.strip() == "Grüße"
     assert result["characters"] == stored["characters"] == len(plain)

@@ -49,23 +49,37 @@ def test_the_json_of_a_stored_result_is_that_of_the_extraction_and_the_text_is_s
 ) -> None:
     # Given a stored result
     source = {"source": {"sha256": "0", "bytes": 1}}
-    key = results.write(uuid.uuid4(), 1, rendering.parts(found, source))
+    key = results.write(uuid.uuid4(), 1, rendering.stored_chunks(found, source))
     # When its JSON is put together
-    document = rendering.stored_document(results, key)
+    stored = rendering.StoredResult(results, key)
+    document = stored.document
     data = b"".join(document.chunks)
     # Then it is byte by byte what the extraction says, and as long as was announced
     assert data == b"".join(rendering.json_chunks(found, source))
     assert len(data) == document.size
+    # And text and Markdown come back, the text where there is no Markdown
+    assert b"".join(stored.text.chunks) == b"".join(rendering.text_chunks(found))
+    assert (
+        b"".join(stored.markdown.chunks).decode() == found.markdown or b"".join(rendering.text_chunks(found)).decode()
+    )
     # And the text was stored once
-    stored = sum(path.stat().st_size for path in results.root.rglob("*") if path.is_file())
-    assert stored < len(found.text.encode("utf-8", "replace")) + len(found.markdown.encode()) + 500
+    size = sum(path.stat().st_size for path in results.root.rglob("*") if path.is_file())
+    assert size < len(found.text.encode("utf-8", "replace")) + len(found.markdown.encode()) + 500
 
 
 def test_the_json_of_a_long_result_is_sent_in_pieces_of_bounded_size(results: DirectoryResultStore) -> None:
-    key = results.write(uuid.uuid4(), 1, rendering.parts(extraction("x" * 3_000_000, *["y"] * 5_000)))
-    sizes = [len(chunk) for chunk in rendering.stored_document(results, key).chunks]
+    key = results.write(uuid.uuid4(), 1, rendering.stored_chunks(extraction("x" * 3_000_000, *["y"] * 5_000)))
+    sizes = [len(chunk) for chunk in rendering.StoredResult(results, key).document.chunks]
     assert max(sizes) < 256 * 1024
     assert len(sizes) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", 0), ("  two words\n", 2), ("ab " * 100_000, 100_000), ("x" * 200_000, 1), ("a" * 65_535 + " b", 2)],
+)
+def test_words_are_counted_as_wc_does_also_across_pieces(text: str, words: int) -> None:
+    assert json.loads(b"".join(rendering.json_chunks(extraction(text))))["words"] == words
 
 
 def test_half_a_character_pair_does_not_spoil_a_result() -> None:

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from documents import rendering
+from documents.storage import DirectoryResultStore
 from queueadmin.models import Job
 from tests.end_to_end.service import Service
 from tests.servers import wait_until
@@ -25,9 +27,10 @@ def test_a_document_becomes_text(service: Service) -> None:
     assert job.result["content_type"] == "text/plain"
     assert job.result["warnings"][0].startswith("size_mismatch")
     # And it is stored under the task and the attempt
-    stored = service.data_dir / "results" / task.hex[-2:] / job.result["key"]
-    assert (stored / "text.txt").read_text() == "Grüße aus Mai"
-    assert json.loads((stored / "record.json").read_text())["head"]["characters"] == len("Grüße aus Mai")
+    assert job.result["key"] == f"{task}/1"
+    stored = rendering.StoredResult(DirectoryResultStore(service.data_dir / "results"), job.result["key"])
+    assert b"".join(stored.text.chunks).decode() == "Grüße aus Mai"
+    assert json.loads(b"".join(stored.document.chunks))["text"] == "Grüße aus Mai"
     # And the history tells each step once
     assert service.edges(task) == ["submit", "claim", "complete"]
     # And the dispatcher has started the hourly clean-up, once

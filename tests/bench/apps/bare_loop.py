@@ -20,7 +20,6 @@ from documents.extraction.base import Request
 from documents.extraction.identify import identify
 from documents.extraction.registry import ENGINES, FINISHERS
 
-
 _WARM_UP = 120
 
 

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -28,18 +28,22 @@ STATUS_KEYS = {
 
 
 @pytest.fixture
-def stored() -> Callable[..., uuid.UUID]:
+def stored() -> Iterator[Callable[..., uuid.UUID]]:
     """A completed task whose result is really stored."""
+    made = []
 
     def make(markdown: str = "") -> uuid.UUID:
         task_id = task_in(State.COMPLETED)
+        made.append(task_id)
         found = Extraction(
             text="héllo", pages=(Page(number=1, text="héllo"),), engine="e", content_type="t", markdown=markdown
         )
-        conf.result_store().write(task_id, 1, rendering.parts(found))
+        conf.result_store().write(task_id, 1, rendering.stored_chunks(found))
         return task_id
 
-    return make
+    yield make
+    for task_id in made:
+        conf.result_store().delete(task_id)
 
 
 @pytest.mark.parametrize("state", list(State))

@@ -13,41 +13,32 @@ from documents import rendering
 from documents.exceptions import InvalidKey, ResultNotFound, StorageUnavailable
 from documents.extraction.base import Extraction, Page
 from documents.storage import DirectoryResultStore, DirectoryStore, ResultStore, S3Connection, S3ResultStore
-from documents.storage.results import MARKDOWN, RECORD, TEXT, Part
 
 TASK = UUID("0199a000-0000-7000-8000-0000000000aa")
 OTHER = UUID("0199a000-0000-7000-8000-0000000001aa")
 
 
 def write(results: ResultStore, task: UUID = TASK, attempt: int = 1, text: bytes = b"text") -> str:
-    return results.write(task, attempt, [(TEXT, [text[:2], text[2:]]), (RECORD, iter([b'{"size": ', b"1}"]))])
+    return results.write(task, attempt, [text[:2], text[2:]])
 
 
-def read(results: ResultStore, key: str, part: Part = TEXT) -> bytes:
-    with results.open(key, part) as file:
+def read(results: ResultStore, key: str, start: int = 0) -> bytes:
+    with results.open(key, start=start) as file:
         return file.read()
 
 
-def test_all_parts_come_back_as_written(results: ResultStore) -> None:
+def test_a_result_comes_back_as_written(results: ResultStore) -> None:
     key = write(results, text="Grüße".encode())
     assert key == f"{TASK}/1"
     assert read(results, key) == "Grüße".encode()
-    assert read(results, key, RECORD) == b'{"size": 1}'
-    assert results.size(key) == len("Grüße".encode())
 
 
-def test_markdown_is_kept_where_there_is_some(results: ResultStore) -> None:
-    key = results.write(TASK, 1, [(TEXT, [b"title"]), (MARKDOWN, [b"# ", b"title"]), (RECORD, [b"{}"])])
-    assert read(results, key, MARKDOWN) == b"# title"
-    with pytest.raises(ResultNotFound):
-        results.size(write(results, OTHER), MARKDOWN)
-
-
-def test_a_result_can_be_read_in_pieces(results: ResultStore) -> None:
+def test_a_result_can_be_read_in_pieces_and_from_anywhere(results: ResultStore) -> None:
     key = write(results, text=b"abcdef" * 10_000)
     with results.open(key) as file:
         assert file.read(3) == b"abc"
         assert file.read(3) == b"def"
+    assert read(results, key, start=59_999) == b"f"
 
 
 @pytest.mark.parametrize("repeated", [1, 200_000], ids=["short", "long"])
@@ -56,9 +47,9 @@ def test_the_json_is_put_together_from_what_is_stored(results: ResultStore, repe
     pages = tuple(Page(number=number, text='"Grüße"\n' * repeated) for number in (1, 2))
     text = "\n\n".join(page.text for page in pages)
     found = Extraction(text=text, pages=pages, engine="e", content_type="t", markdown="# Grüße\n" * repeated)
-    key = results.write(TASK, 1, rendering.parts(found))
+    key = results.write(TASK, 1, rendering.stored_chunks(found))
     # When its JSON is asked for
-    document = rendering.stored_document(results, key)
+    document = rendering.StoredResult(results, key).document
     data = b"".join(document.chunks)
     # Then it is that of the extraction
     assert data == b"".join(rendering.json_chunks(found))
@@ -80,13 +71,11 @@ def test_delete_removes_all_attempts_of_one_task_and_may_be_repeated(results: Re
     key, other = write(results), write(results, task=OTHER)
     write(results, attempt=2)
     # When the first is deleted twice
-    assert results.delete(TASK) == 4
+    assert results.delete(TASK) == 2
     assert results.delete(TASK) == 0
     # Then only the other is there
     with pytest.raises(ResultNotFound):
         results.open(key)
-    with pytest.raises(ResultNotFound):
-        results.size(key, RECORD)
     assert read(results, other) == b"text"
 
 
@@ -99,12 +88,11 @@ def test_what_is_stored_is_listed_task_by_task_with_size_and_age(results: Result
         write(results, task, attempt)
     # Then every object is listed once, those of a task in a row
     listed = list(results.stored())
-    parts = sorted((TEXT, RECORD))
     assert [one.key for one in listed] == [
-        f"{task}/{attempt}/{part}"
-        for task, attempts in ((TASK, (1, 2)), (OTHER, (1,))) for attempt in attempts for part in parts
+        f"{task}/{attempt}"
+        for task, attempts in ((TASK, (1, 2)), (OTHER, (1,))) for attempt in attempts
     ]  # fmt: skip
-    assert {one.key: one.bytes for one in listed}[f"{OTHER}/1/{TEXT}"] == len(b"text")
+    assert {one.key: one.bytes for one in listed}[f"{OTHER}/1"] == len(b"text")
     assert all(before < one.modified < datetime.now(UTC) + timedelta(seconds=2) for one in listed)
 
 
@@ -125,7 +113,7 @@ def test_a_result_that_fails_half_way_is_not_there(tmp_path: Path) -> None:
     results = DirectoryResultStore(tmp_path / "results")
     # When it is written
     with pytest.raises(StorageUnavailable):
-        results.write(TASK, 1, [(TEXT, [b"whole"]), (RECORD, broken())])
+        results.write(TASK, 1, broken())
     # Then no part of it can be read, and nothing is left over
     with pytest.raises(ResultNotFound):
         results.open(f"{TASK}/1")
@@ -140,7 +128,7 @@ def test_no_document_key_reaches_a_result(tmp_path: Path) -> None:
     # Then even a link inside the document directory leads nowhere
     (tmp_path / "documents" / "link").symlink_to(tmp_path / "results")
     store = DirectoryStore(tmp_path / "documents")
-    path = next(path for path in (tmp_path / "results").rglob("text.txt")).relative_to(tmp_path / "results")
+    path = next(path for path in (tmp_path / "results").rglob("1")).relative_to(tmp_path / "results")
     with pytest.raises(Exception, match="no document"):
         store.download(f"link/{path}", tmp_path / "copy", max_bytes=100)
 
