@@ -20,7 +20,6 @@ from documents import conf
 from documents.exceptions import StorageError
 from documents.extraction.inventory import Which, inventory, poorer_formats, unreadable_formats
 from documents.storage import DocumentStore, ResultStore
-from documents.storage.results import TEXT
 from queueadmin.ids import uuid7
 from queueadmin.server_checks import SERVERS
 
@@ -121,7 +120,7 @@ def result_messages(store: ResultStore) -> list[CheckMessage]:
     """A warning when `store` does not take, or does not give up, a small object."""
     probe = uuid7()
     try:
-        store.write(probe, 0, [(TEXT, [b"written at the start of a worker, to see whether it can be\n"])])
+        store.write(probe, 0, [b"written at the start of a worker, to see whether it can be\n"])
         store.delete(probe)
     except StorageError as error:
         return [
