@@ -31,7 +31,8 @@ from queueadmin.exceptions import BrokerUnavailable, ConfigurationError, QueueAd
 from queueadmin.ids import job_id_of
 from queueadmin.jobs import NewJob, Ready, Submitted
 from queueadmin.origin import Origin
-from queueadmin.ready import Publisher, ReadySets
+from queueadmin.publisher import Publisher
+from queueadmin.ready import ReadySets
 from queueadmin.redis_client import connect
 from queueadmin.room import RoomKeeper
 from queueadmin.sanitize import require_storable

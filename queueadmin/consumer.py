@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,11 +15,13 @@ from dramatiq.message import Message
 from dramatiq.middleware import SkipMessage
 
 from queueadmin import lines, lookup
+from queueadmin.admission import LOOK_SECONDS
 from queueadmin.context import enter_job
 from queueadmin.decisions import Decision, without_decision
 from queueadmin.exceptions import BrokerUnavailable, JobError, PermanentJobError
 from queueadmin.hand import Held
 from queueadmin.jobs import Ready
+from queueadmin.ledger import Taken
 from queueadmin.ready import ReadySets
 from queueadmin.worker import WorkerRuntime
 
@@ -128,15 +131,27 @@ class LedgerConsumer(Consumer):
         if not ids:
             return []
         taken = self._runtime.claimer.claim(ids, self._runtime.actors)
-        if len(taken) < len(ids):
-            self._set_aside(set(ids) - {held.job.id for held in taken})
+        left = set(ids) - {held.job.id for held in taken.held} - {job.id for job in taken.over_limit}
+        if left:
+            self._set_aside(left)
         return self._hand_out(taken)
 
-    def _hand_out(self, taken: list[Held]) -> list[Held]:
+    def _hand_out(self, taken: Taken) -> list[Held]:
         """Oldest last, as they are popped. A suspect comes alone, and is remembered until it is done."""
-        if len(taken) == 1 and taken[0].job.crashes >= self._runtime.settings.suspect_from:
-            self._on_probation = taken[0]
-        return taken[::-1]
+        if taken.over_limit:
+            self._leave_over_limit(taken)
+        if len(taken.held) == 1 and taken.held[0].job.crashes >= self._runtime.settings.suspect_from:
+            self._on_probation = taken.held[0]
+        return taken.held[::-1]
+
+    def _leave_over_limit(self, taken: Taken) -> None:
+        """Jobs over their partition's limit leave the line; those of a full queue go back, and it is left alone."""
+        self._runtime.admission.found_full({job.queue for job in taken.over_queue})
+        try:
+            self._sets.park(taken.over_partition)
+            self._sets.add(replace(job, given_back=True) for job in taken.over_queue)
+        except BrokerUnavailable:  # what was claimed with them is not affected; the sweep lines them up
+            self._runtime.sweep_wanted.set()
 
     def _probation(self) -> list[Held]:
         """Wait until nothing runs here, claim the suspect, and fetch nothing more until it is done."""
@@ -149,19 +164,26 @@ class LedgerConsumer(Consumer):
 
     def _pop(self) -> list[UUID]:
         credits = self._runtime.hand.wait_for_credit(_CREDIT_SECONDS)
-        queues = self._runtime.open_queues()
+        admission = self._runtime.admission
+        full, queues = admission.some_are_full(), admission.open_queues()
         if not credits:
             return []
         if not queues:
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(LOOK_SECONDS if full else _PAUSE_SECONDS)
             return []
         self._turn += 1
         return self._sets.pop(
             queues,
             count=credits,
-            timeout=_ASIDE_SECONDS if self._aside else self._runtime.settings.poll_timeout_seconds,
+            timeout=self._patience(full),
             normal_first=self._turn % _NORMAL_FIRST_EVERY == 0,
         )
+
+    def _patience(self, full: bool) -> float:
+        """Seconds to wait for the next job: no longer than until something else has to be looked at."""
+        if full:
+            return LOOK_SECONDS
+        return _ASIDE_SECONDS if self._aside else self._runtime.settings.poll_timeout_seconds
 
     def _set_aside(self, ids: set[UUID]) -> None:
         """Some ids were not claimed. One suspect is this process's next job; what it cannot run goes to others soon."""

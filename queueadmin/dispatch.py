@@ -22,7 +22,9 @@ from queueadmin.conf import QueueSettings
 from queueadmin.exceptions import BrokerUnavailable
 from queueadmin.jobs import Ready, order_key_now
 from queueadmin.measures import REPUBLISHED, Measures
-from queueadmin.ready import Publisher, ReadySets
+from queueadmin.parking import Parking
+from queueadmin.publisher import Publisher
+from queueadmin.ready import ReadySets
 
 if TYPE_CHECKING:
     from dramatiq import Actor
@@ -36,6 +38,7 @@ _RESCUE_SECONDS = 1.0
 _EVIDENCE_SECONDS = 1.0
 """A rescue waits this long for the master of a dead worker to say how it died; usually that takes 50 ms."""
 _EPOCH_SECONDS = 2.0
+_PARKED_SECONDS = 0.5
 _PERIODIC_SECONDS = 5.0
 _MAINTENANCE_SECONDS = 60.0
 _PROMOTE_BATCH = 500
@@ -180,6 +183,7 @@ class Dispatcher(threading.Thread):
         self._measures = measures or Measures()
         self._halt = threading.Event()
         self._timetable = Timetable()
+        self._parking = Parking(sets)
         self._sweeping: Iterator[Swept] | None = None
         self._swept = Swept(pending=0, republished=0)
         self._sweep_began = 0.0
@@ -228,6 +232,8 @@ class Dispatcher(threading.Thread):
         self._promote()
         if self._timetable.due("rescue", _RESCUE_SECONDS):
             self._rescue()
+        if self._timetable.due("parked", _PARKED_SECONDS):
+            self._parking.look(thoroughly=self._timetable.due("all parked", self._settings.sweep_seconds))
         if self._timetable.due("periodic", _PERIODIC_SECONDS):
             self._start_periodic()
         if self._timetable.due("maintenance", _MAINTENANCE_SECONDS):

@@ -6,7 +6,7 @@ or what a claim will refuse (ghosts).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -37,10 +37,15 @@ class BrokerHealth:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueState:
-    """A queue as the ledger and as the broker see it; `ready` is None when the broker does not answer."""
+    """A queue as the ledger and as the broker see it.
+
+    `ready` are the jobs in line, `parked` those that a concurrency limit keeps out of it; None when the broker does not
+    answer.
+    """
 
     summary: QueueSummary
     ready: int | None
+    parked: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,20 +88,33 @@ def overview(sets: ReadySets) -> Overview:
     """The queue page in one value; with the broker down, everything that the ledger knows."""
     broker = health(sets)
     summaries = selectors.queues()
-    depths = ready_depths(sets, [summary.name for summary in summaries]) if broker.up else {}
+    names = [summary.name for summary in summaries] if broker.up else []
+    ready, parked = ready_depths(sets, names), parked_depths(sets, names)
     return Overview(
         broker=broker,
-        queues=tuple(QueueState(summary=summary, ready=depths.get(summary.name)) for summary in summaries),
+        queues=tuple(
+            QueueState(summary=summary, ready=ready.get(summary.name), parked=parked.get(summary.name))
+            for summary in summaries
+        ),
         workers=tuple(selectors.workers()),
     )
 
 
 def ready_depths(sets: ReadySets, queues: list[str]) -> dict[str, int]:
-    """Ids in the ready sets, per queue; of those queues that were answered before the broker went away."""
+    """Jobs in line, per queue; of those queues that were answered before the broker went away."""
+    return _depths(queues, lambda queue: sum(sets.depth(queue).values()))
+
+
+def parked_depths(sets: ReadySets, queues: list[str]) -> dict[str, int]:
+    """Jobs that a concurrency limit keeps out of line, as above."""
+    return _depths(queues, sets.parked_depth)
+
+
+def _depths(queues: list[str], depth: Callable[[str], int]) -> dict[str, int]:
     depths: dict[str, int] = {}
     try:
         for queue in queues:
-            depths[queue] = sum(sets.depth(queue).values())
+            depths[queue] = depth(queue)
     except BrokerUnavailable:
         return depths
     return depths
@@ -159,12 +177,28 @@ def why_waiting(job: Job, sets: ReadySets) -> list[str]:
         return ["It is not due yet; the dispatcher of any live worker promotes it when its time has come."]
     if job.state != State.PENDING:
         return []
-    reasons = _paused(job.queue) + _nobody_takes(job)
+    reasons = _paused(job.queue) + _limited(job) + _nobody_takes(job)
     return reasons + _place_in_line(job, sets)
 
 
 def _paused(queue: str) -> list[str]:
     return [f"Its queue, {queue}, is paused."] if queue in lookup.paused_queues() else []
+
+
+def _limited(job: Job) -> list[str]:
+    return [_reached(limit) for limit in selectors.limits_reached(job.queue, job.partition_key)]
+
+
+def _reached(limit: selectors.LimitInForce) -> str:
+    if limit.partition is None:
+        whose, where = f"Its queue, {limit.queue},", ""
+    else:
+        whose = f"Its partition, {limit.partition or '(none)'},"
+        where = f" in the queue {limit.queue}" if limit.queue else ""
+    if limit.limit == 0:
+        return f"{whose} may run no jobs{where}: a concurrency limit of 0 is set."
+    jobs = "one job" if limit.limit == 1 else f"{limit.limit} jobs"
+    return f"{whose} may run {jobs} at once{where}, and does: it waits until one of them ends."
 
 
 def _nobody_takes(job: Job) -> list[str]:
@@ -185,8 +219,11 @@ def _place_in_line(job: Job, sets: ReadySets) -> list[str]:
     )
     try:
         rank = sets.rank(ready)
+        parked = rank is None and sets.is_parked(ready)
     except BrokerUnavailable:
         return ["The broker does not answer; it is published as soon as the broker is back."]
+    if rank is None and parked:
+        return ["A concurrency limit keeps it out of line; it is next in line when there is room."]
     if rank is None:
         return ["It is in no ready set at the moment; the next sweep publishes it."]
     return [f"{rank} jobs stand before it in line." if rank != 1 else "One job stands before it in line."]

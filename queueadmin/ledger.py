@@ -12,16 +12,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
 
-from queueadmin import lifecycle
+from queueadmin import lifecycle, limits
 from queueadmin.hand import Hand, Held
 from queueadmin.ids import new_token
-from queueadmin.jobs import Claim, ClaimedJob, Outcome
-from queueadmin.ready import Publisher
+from queueadmin.jobs import Claim, Outcome, Ready
+from queueadmin.limits import Claimed, Limits
+from queueadmin.publisher import Publisher
 from queueadmin.states import State
 
 logger = logging.getLogger(__name__)
@@ -33,13 +34,30 @@ _ASIDE_SECONDS = 0.5
 """How long an outcome is put aside whose row somebody has locked."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What came of popped ids: jobs in hand, and jobs that wait because their partition or queue runs enough."""
+
+    held: list[Held]
+    over_partition: tuple[Ready, ...] = ()
+    over_queue: tuple[Ready, ...] = ()
+
+    @property
+    def over_limit(self) -> tuple[Ready, ...]:
+        return self.over_partition + self.over_queue
+
+
 class Claimer:
     """Turns popped ids into held jobs. Keeps ids that the database would not claim yet."""
 
-    def __init__(self, hand: Hand, *, worker_id: int, suspect_from: int = 1) -> None:
+    def __init__(
+        self, hand: Hand, *, worker_id: int, suspect_from: int = 1, limits: Callable[[], Limits] = Limits
+    ) -> None:
+        """`limits` gives the limits as they were known a moment ago."""
         self._hand = hand
         self._worker_id = worker_id
         self._suspect_from = suspect_from
+        self._limits = limits
         self._unclear: list[Claim] = []
 
     @property
@@ -47,7 +65,7 @@ class Claimer:
         """Whether a claim failed midway: until it is cleared up, nothing more may be popped."""
         return bool(self._unclear)
 
-    def claim(self, ids: Iterable[UUID], actors: Iterable[str], *, suspects: bool = False) -> list[Held]:
+    def claim(self, ids: Iterable[UUID], actors: Iterable[str], *, suspects: bool = False) -> Taken:
         """Claim `ids`; those that are not pending, not known here or paused are dropped: the sweep knows them.
 
         Raises DatabaseError or InterfaceError when the database fails; the claims are then unclear
@@ -56,23 +74,33 @@ class Claimer:
         claims = [Claim(id=job_id, token=new_token()) for job_id in dict.fromkeys(ids)]
         self._hand.announce(claims)
         self._unclear = claims
-        jobs = self._claim(claims, actors, suspects=suspects)
-        self._unclear = []
-        return self._hand.take(claims, jobs)
+        return self._take(claims, self._claim(claims, actors, suspects=suspects))
 
-    def clear_up(self, actors: Iterable[str]) -> list[Held]:
+    def clear_up(self, actors: Iterable[str]) -> Taken:
         """Try the unclear claims again: first find those that succeeded, by token, then claim the rest."""
         claims = self._unclear
         found = lifecycle.recover_claims(claims)
         known = {job.token for job in found}
         rest = [claim for claim in claims if claim.token not in known]
-        jobs = found + (self._claim(rest, actors) if rest else [])
-        self._unclear = []
-        return self._hand.take(claims, jobs)
+        claimed = self._claim(rest, actors) if rest else Claimed(jobs=())
+        return self._take(claims, replace(claimed, jobs=(*found, *claimed.jobs)))
 
-    def _claim(self, claims: list[Claim], actors: Iterable[str], *, suspects: bool = False) -> list[ClaimedJob]:
-        return lifecycle.claim(
-            claims, actors=actors, worker_id=self._worker_id, suspects=suspects, suspect_from=self._suspect_from
+    def _claim(self, claims: list[Claim], actors: Iterable[str], *, suspects: bool = False) -> Claimed:
+        return limits.claim(
+            claims,
+            limits=self._limits(),
+            actors=actors,
+            worker_id=self._worker_id,
+            suspects=suspects,
+            suspect_from=self._suspect_from,
+        )
+
+    def _take(self, claims: list[Claim], claimed: Claimed) -> Taken:
+        self._unclear = []
+        return Taken(
+            held=self._hand.take(claims, claimed.jobs),
+            over_partition=claimed.over_partition,
+            over_queue=claimed.over_queue,
         )
 
 

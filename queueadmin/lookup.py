@@ -45,6 +45,19 @@ def paused_queues() -> frozenset[str]:
     return frozenset(row["queue"] for row in sql.query(f"SELECT queue FROM {CONTROL} WHERE paused_at IS NOT NULL"))
 
 
+def waiting(ids: Sequence[UUID]) -> list[Ready]:
+    """Those of `ids` that are pending, in the order of `ids`."""
+    found = {
+        (job := _ready(row)).id: job
+        for row in sql.query(
+            f"SELECT {_READY} FROM {JOB} j JOIN {sql.dialect().rows({'wanted': 'uuid'})} w ON w.wanted = j.id "
+            "WHERE j.state = 'pending'",
+            {"rows": sql.encode([{"wanted": job_id} for job_id in ids])},
+        )
+    }
+    return [found[job_id] for job_id in ids if job_id in found]
+
+
 def held_by(worker_id: int) -> list[Row]:
     """What the ledger says a worker holds: id, token, place in the queue, and whether it was asked to stop."""
     rows = sql.query(

@@ -26,7 +26,7 @@ class Job(models.Model):
     actor = models.CharField(max_length=200)
     state = models.CharField(max_length=12, choices=State.choices)
     priority = models.SmallIntegerField(default=0)
-    order_key = models.BigIntegerField(help_text="Score in the ready set: microseconds since 1970 when it became due.")
+    order_key = models.BigIntegerField(help_text="Microseconds since 1970 when it became due.")
     partition_key = models.CharField(max_length=64, blank=True, default="", help_text="Whose job it is: a tenant.")
     unique_key = models.CharField(  # noqa: DJ001  (NULL is "no key": empty strings would all be the same key)
         max_length=200, null=True, help_text="At most one live job may hold it."
@@ -163,15 +163,31 @@ class QueueControl(models.Model):
     paused_at = models.DateTimeField(null=True)
     paused_by = models.CharField(max_length=150, blank=True, default="")
     reason = models.TextField(blank=True, default="")
+    concurrency_limit = models.IntegerField(null=True, help_text="Most jobs of it that run at once; empty: no limit.")
 
     class Meta:
         verbose_name = "queue"
         verbose_name_plural = "queues and workers"
         default_permissions = ("view",)
-        permissions = [("pause_queue", "Can pause and resume queues")]
+        permissions = [("pause_queue", "Can pause and resume queues"), ("limit_queue", "Can set concurrency limits")]
 
     def __str__(self) -> str:
         return self.queue
+
+
+class PartitionLimit(models.Model):
+    """How many jobs of one partition may run at once: in one queue, or in all of them together."""
+
+    partition_key = models.CharField(max_length=64)
+    queue = models.CharField(max_length=64, blank=True, default="", help_text="Empty: in all queues together.")
+    concurrency_limit = models.IntegerField(help_text="0 lets none run.")
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [models.UniqueConstraint(fields=["partition_key", "queue"], name="partition_limit_key")]
+
+    def __str__(self) -> str:
+        return f"{self.partition_key}: {self.concurrency_limit}"
 
 
 class JobMinute(models.Model):

@@ -1,4 +1,4 @@
-"""What people do to the queue: retry, cancel, discard, purge, pause, resume, repair.
+"""What people do to the queue: retry, cancel, discard, purge, pause, resume, set limits, repair.
 
 The admin, the API and the command line all come here. Each operation first commits an audit row
 that says who wants what, then acts, then completes the row with the outcome: an operation that
@@ -25,7 +25,7 @@ from queueadmin.broker import get_ledger_broker
 from queueadmin.dispatch import Swept, sweep
 from queueadmin.exceptions import BrokerUnavailable, QueueAdminError
 from queueadmin.jobs import Ready, order_key_now
-from queueadmin.models import QueueControl
+from queueadmin.models import PartitionLimit, QueueControl
 from queueadmin.sanitize import clean_text
 from queueadmin.states import State
 
@@ -38,6 +38,9 @@ _REMEMBERED_IDS = 100
 _NAME = 200
 """Characters of a name that are kept."""
 _EVER = 2**62
+MAX_LIMIT = 1_000_000
+MAX_PARTITION_KEY = 64
+"""Characters, as Job.partition_key."""
 
 NOT_FOUND = "not_found"
 UNIQUE_KEY_HELD = "unique_key_held"
@@ -70,6 +73,17 @@ class QueueResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LimitResult:
+    """A limit as it is now and as it was `before`; None is none. `partition` None means the whole queue."""
+
+    log_id: UUID
+    queue: str
+    partition: str | None
+    limit: int | None
+    before: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Eligibility:
     """What an operation would do if it ran now: the jobs it takes, and why it refuses the others."""
 
@@ -87,6 +101,13 @@ class UnknownQueue(QueueAdminError):
         names = ", ".join(known) or "none yet"
         super().__init__(f"There is no queue {clean_text(queue, 80)!r}. Known queues: {names}.")
         self.queue, self.known = queue, tuple(known)
+
+
+class InvalidLimit(QueueAdminError):
+    """The limit cannot be set."""
+
+    code = "invalid_limit"
+    retryable = False
 
 
 def shell_user() -> str:
@@ -197,11 +218,11 @@ def _publish(ready: list[Ready]) -> list[UUID]:
 
 
 def _cancel(ids: Sequence[UUID], by: str) -> list[UUID]:
-    queues = {job_id: job.queue for job_id, job in selectors.job_states(ids).items() if job.state == State.PENDING}
+    waiting = lookup.waiting(ids)
     ended, follow_ups = lifecycle.cancel(ids, by=by)
     _publish(follow_ups)
-    gone = [(queues[job_id], job_id) for job_id in ended if job_id in queues]
-    transaction.on_commit(partial(_forget, gone))
+    gone = set(ended)
+    transaction.on_commit(partial(_forget, [job for job in waiting if job.id in gone]))
     return ended
 
 
@@ -215,14 +236,10 @@ def _discard(ids: Sequence[UUID], by: str) -> list[UUID]:
     return ended
 
 
-def _forget(jobs: Sequence[tuple[str, UUID]]) -> None:
-    """Take cancelled ids out of the ready sets. Only tidiness: a claim would refuse them anyway."""
-    by_queue: dict[str, list[UUID]] = {}
-    for queue, job_id in jobs:
-        by_queue.setdefault(queue, []).append(job_id)
+def _forget(jobs: Sequence[Ready]) -> None:
+    """Take cancelled jobs out of the ready sets. Only tidiness: a claim would refuse them anyway."""
     try:
-        for queue, ids in by_queue.items():
-            get_ledger_broker().ready_sets.remove(queue, ids)
+        get_ledger_broker().ready_sets.remove(jobs)
     except BrokerUnavailable as error:
         logger.info("cancelled ids stay in the broker until they are popped", extra={"error": str(error)})
 
@@ -296,6 +313,54 @@ def resume(queue: str, *, by: str, source: str, user: Any = None, reason: str = 
         head = [replace(job, given_back=True) for job in _page(queue, None, _BATCH)]
         transaction.on_commit(lambda: get_ledger_broker().publisher.publish(head))
     return QueueResult(log_id=log.pk, queue=queue, requested=1, changed=log.done)
+
+
+def set_limit(
+    limit: int | None,
+    *,
+    queue: str = "",
+    partition: str | None = None,
+    by: str,
+    source: str,
+    user: Any = None,
+    reason: str = "",
+) -> LimitResult:
+    """Let at most `limit` jobs run at once; None lifts the limit, 0 lets none run. What runs already goes on.
+
+    Of a queue, of a partition in one queue, or of a partition in all queues together (without `queue`). Workers heed
+    it within a second. Raises UnknownQueue, InvalidLimit.
+    """
+    if queue:
+        _require_known(queue)
+    if limit is not None and not 0 <= limit <= MAX_LIMIT:
+        raise InvalidLimit(f"A limit is a whole number from 0 to {MAX_LIMIT:,}, or none.")
+    if partition is None and not queue:
+        raise InvalidLimit("Name the queue or the partition whose jobs are to be limited.")
+    if partition is not None and partition != clean_text(partition, MAX_PARTITION_KEY):
+        raise InvalidLimit(f"A partition key is at most {MAX_PARTITION_KEY} characters without control characters.")
+    target = " in ".join(filter(None, (partition, queue))) or "jobs without a partition"
+    with audited("set_limit", target, 1, by=by, source=source, user=user, reason=reason) as log:
+        before = _replace_limit(limit, queue, partition)
+        log.done, log.detail = 1, {"queue": queue, "partition": partition, "limit": limit, "before": before}
+    return LimitResult(log_id=log.pk, queue=queue, partition=partition, limit=limit, before=before)
+
+
+def _replace_limit(limit: int | None, queue: str, partition: str | None) -> int | None:
+    """Returns the limit that was set before."""
+    with transaction.atomic():
+        if partition is None:
+            control, _ = QueueControl.objects.get_or_create(queue=queue)
+            QueueControl.objects.filter(queue=queue).update(concurrency_limit=limit)
+            return control.concurrency_limit
+        rows = PartitionLimit.objects.filter(queue=queue, partition_key=partition)
+        before = rows.values_list("concurrency_limit", flat=True).first()
+        if limit is None:
+            rows.delete()
+        else:
+            PartitionLimit.objects.update_or_create(
+                queue=queue, partition_key=partition, defaults={"concurrency_limit": limit}
+            )
+        return before
 
 
 def repair(*, by: str, source: str, user: Any = None, reason: str = "") -> Swept:

@@ -2,6 +2,9 @@
 
     {namespace}:ready:<queue>:<high|normal>   sorted set; member = job id (32 hex digits), score = virtual start time
     {namespace}:fair:<queue>:<high|normal>    sorted set; what `fairness` remembers of each partition
+    {namespace}:parked:<queue>:<high|normal>  sorted set, all scores 0; jobs taken out of line because their partition
+                                              runs as many as it may: <partition>NUL<order key>NUL<job id>, so that
+                                              those of a partition lie together, in their order
     {namespace}:epoch                         any value; gone when Redis lost its memory
 
 No bodies, no acknowledgements, no delayed jobs and no secrets are kept in Redis: losing it all
@@ -10,10 +13,9 @@ costs one sweep of the ledger. Members are added with NX, so publishing twice ch
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -48,6 +50,9 @@ class ReadySets:
 
     def _tags_key(self, queue: str, band: str) -> str:
         return f"{self._prefix}:fair:{queue}:{band}"
+
+    def _parked_key(self, queue: str, band: str) -> str:
+        return f"{self._prefix}:parked:{queue}:{band}"
 
     def band(self, priority: int) -> str:
         return "high" if priority >= self._high_priority_from else "normal"
@@ -85,11 +90,15 @@ class ReadySets:
         return [UUID(hex=member.decode()) for member, _ in reply[1]] if reply else []
 
     def missing(self, jobs: Sequence[Ready]) -> list[Ready]:
-        """Those of `jobs` whose id is not in its ready set. All must be of one queue and band."""
+        """Those of `jobs` that are neither in line nor parked. All must be of one queue and band."""
         if not jobs:
             return []
-        key = self.key(jobs[0].queue, self.band(jobs[0].priority))
-        scores = self._call(self._client.zmscore, key, [job.id.hex for job in jobs])
+        queue, band = jobs[0].queue, self.band(jobs[0].priority)
+        absent = self._absent(self.key(queue, band), jobs, [job.id.hex for job in jobs])
+        return self._absent(self._parked_key(queue, band), absent, [_parked(job) for job in absent])
+
+    def _absent(self, key: str, jobs: Sequence[Ready], members: Sequence[str]) -> list[Ready]:
+        scores = self._call(self._client.zmscore, key, members) if members else []
         return [job for job, score in zip(jobs, scores, strict=True) if score is None]
 
     def members(self, queue: str, band: str, *, start: int, count: int) -> list[Member]:
@@ -97,15 +106,68 @@ class ReadySets:
         found = self._call(self._client.zrange, self.key(queue, band), start, start + count - 1, withscores=True)
         return [(UUID(hex=member.decode()), score) for member, score in found]
 
-    def remove(self, queue: str, ids: Sequence[UUID]) -> int:
-        """Take ids out of both ready sets of a queue; returns how many were there."""
-        if not ids:
-            return 0
-        names = [job_id.hex for job_id in ids]
-        return sum(self._call(self._client.zrem, self.key(queue, band), *names) for band in BANDS)
+    def remove(self, jobs: Iterable[Ready]) -> int:
+        """Take jobs out of line, or from where they are parked; returns how many were there."""
+        lines: dict[tuple[str, str], list[Ready]] = defaultdict(list)
+        for job in jobs:
+            lines[job.queue, self.band(job.priority)].append(job)
+        return sum(
+            self._call(self._client.zrem, self.key(*line), *(job.id.hex for job in gone))
+            + self._call(self._client.zrem, self._parked_key(*line), *map(_parked, gone))
+            for line, gone in lines.items()
+        )
+
+    # -- parked by a limit ---------------------------------------------------------------------
+
+    def park(self, jobs: Iterable[Ready]) -> None:
+        """Keep jobs that were popped and may not run yet out of line, so that nobody pops them again and again."""
+        members: dict[str, dict[str, int]] = defaultdict(dict)
+        for job in jobs:
+            members[self._parked_key(job.queue, self.band(job.priority))][_parked(job)] = 0
+        for key, parked in members.items():
+            self._call(self._client.zadd, key, parked)
+
+    def parked_depth(self, queue: str) -> int:
+        """Parked jobs of a queue."""
+        return sum(int(self._call(self._client.zcard, self._parked_key(queue, band))) for band in BANDS)
+
+    def parked_partitions(self, queue: str, band: str) -> Iterator[str]:
+        """The partitions that have parked jobs, found by skipping from one to the next."""
+        after = "-"
+        while found := self._call(self._client.zrangebylex, self._parked_key(queue, band), after, "+", 0, 1):
+            partition = found[0].decode().split("\0", 1)[0]
+            yield partition
+            after = f"[{partition}\1"
+
+    def parked(self, queue: str, band: str, partition: str, *, count: int) -> list[Ready]:
+        """The first parked jobs of a partition, in their order, as they go back into line."""
+        first, last = f"[{partition}\0", f"({partition}\1"
+        found = self._call(self._client.zrangebylex, self._parked_key(queue, band), first, last, 0, count)
+        priority = self._high_priority_from if band == "high" else self._high_priority_from - 1
+        return [_unparked(member.decode(), queue=queue, priority=priority) for member in found]
+
+    def unpark(self, jobs: Sequence[Ready]) -> None:
+        """Put parked jobs back at the head of the line. All must be of one queue and band.
+
+        If this stops midway they are missing, and the sweep lines them up.
+        """
+        if jobs:
+            key = self._parked_key(jobs[0].queue, self.band(jobs[0].priority))
+            self._call(self._client.zrem, key, *map(_parked, jobs))
+            self.add(jobs)
+
+    def in_line(self, jobs: Sequence[Ready]) -> list[Ready]:
+        """Those of `jobs` that stand in line, whatever their queues and bands."""
+        return [job for job in jobs if self.rank(job) is not None]
+
+    def is_parked(self, job: Ready) -> bool:
+        key = self._parked_key(job.queue, self.band(job.priority))
+        return self._call(self._client.zscore, key, _parked(job)) is not None
+
+    # -- the rest ------------------------------------------------------------------------------
 
     def depth(self, queue: str) -> dict[str, int]:
-        """Members per band."""
+        """Jobs in line, per band."""
         return {band: self._call(self._client.zcard, self.key(queue, band)) for band in BANDS}
 
     def rank(self, job: Ready) -> int | None:
@@ -157,6 +219,18 @@ class ReadySets:
             raise BrokerUnavailable(_reason(error)) from error
 
 
+def _parked(job: Ready) -> str:
+    return f"{job.partition_key}\0{job.order_key:020d}\0{job.id.hex}"
+
+
+def _unparked(member: str, *, queue: str, priority: int) -> Ready:
+    partition, order_key, job_id = member.rsplit("\0", 2)
+    return Ready(
+        id=UUID(hex=job_id), queue=queue, priority=priority, order_key=int(order_key), partition_key=partition,
+        given_back=True,
+    )  # fmt: skip
+
+
 def _reason(error: redis.RedisError) -> str:
     """For a person. Not the server's own words: they may repeat what was sent."""
     if isinstance(error, redis.AuthenticationError):
@@ -166,49 +240,3 @@ def _reason(error: redis.RedisError) -> str:
     if problem := tls_problem(error):
         return f"The broker cannot be reached over TLS: {problem}."
     return f"The broker did not answer: {type(error).__name__}."
-
-
-class Publisher:
-    """Adds jobs to the ready sets after their commit, and never lets the caller wait long or fail.
-
-    After a failure it tries no more for a while (1 s, doubling to 8 s), so that a hanging Redis
-    costs one submission its time-out and the others nothing. The sweep publishes what was left out.
-    """
-
-    def __init__(self, sets: ReadySets, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._sets = sets
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._failures = 0
-        self._closed_until = 0.0
-        self.skipped = 0
-
-    def publish(self, jobs: Sequence[Ready]) -> bool:
-        """Add `jobs`; False when the broker did not answer and the sweep has to do it."""
-        if not jobs:
-            return True
-        if self._clock() < self._closed_until:
-            self.skipped += len(jobs)
-            return False
-        try:
-            self._sets.add(jobs)
-        except BrokerUnavailable:
-            self._trip(len(jobs))
-            return False
-        if self._failures:
-            self._recover()
-        return True
-
-    def _recover(self) -> None:
-        """Redis is back: have the jobs published that were left out, now rather than with the next regular sweep."""
-        try:
-            self._sets.ask_for_sweep()
-        except BrokerUnavailable:
-            return
-        self._failures = 0
-
-    def _trip(self, skipped: int) -> None:
-        with self._lock:
-            self.skipped += skipped
-            self._failures += 1
-            self._closed_until = self._clock() + min(8.0, 2.0 ** (self._failures - 1))

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from dramatiq import get_broker
 
-from queueadmin import deaths, lookup, sql
+from queueadmin import deaths, limits, lookup, sql
 from queueadmin.conf import queue_settings
 from queueadmin.minutes import counted
 from queueadmin.models import JobEvent, JobMinute, JobProgress, QueueControl, WorkerProcess
@@ -60,6 +60,8 @@ class QueueSummary:
     reason: str = ""
     workers: int = 0
     """Live workers that take jobs from it."""
+    concurrency_limit: int | None = None
+    """Most of its jobs that run at once."""
 
     @property
     def pending(self) -> int:
@@ -68,6 +70,21 @@ class QueueSummary:
     @property
     def is_paused(self) -> bool:
         return self.paused_at is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitInForce:
+    """How many jobs of a queue or partition may run at once, and how many do. `queue` is empty for all queues,
+    `partition` None for the whole queue."""
+
+    queue: str
+    partition: str | None
+    limit: int
+    running: int
+
+    @property
+    def is_reached(self) -> bool:
+        return self.running >= self.limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +275,31 @@ def _summary(name: str, counts: dict[str, int] | None, control: QueueControl | N
         paused_by=control.paused_by if control else "",
         reason=control.reason if control else "",
         workers=workers,
+        concurrency_limit=control.concurrency_limit if control else None,
     )
+
+
+def limits_in_force() -> list[LimitInForce]:
+    """All concurrency limits: of queues first, then of partitions."""
+    running = limits.count_running()
+    found = [
+        LimitInForce(queue=queue, partition=partition, limit=most, running=limits.used((queue, partition), running))
+        for (queue, partition), most in limits.known().most.items()
+    ]
+    return sorted(found, key=lambda one: (one.partition is not None, one.partition or "", one.queue))
+
+
+def limits_reached(queue: str, partition: str) -> list[LimitInForce]:
+    """The limits that let no further job of this queue and partition run now."""
+    known = limits.known()
+    if not (scopes := known.of(queue, partition)):
+        return []
+    running = limits.count_running()
+    covering = [
+        LimitInForce(queue=scope[0], partition=scope[1], limit=known.most[scope], running=limits.used(scope, running))
+        for scope in scopes
+    ]
+    return [one for one in covering if one.is_reached]
 
 
 def workers(*, include_ended: bool = False) -> list[Worker]:

@@ -24,6 +24,7 @@ from django.db import connection, transaction
 JOB = "queueadmin_job"
 EVENT = "queueadmin_jobevent"
 CONTROL = "queueadmin_queuecontrol"
+LIMIT = "queueadmin_partitionlimit"
 WORKER = "queueadmin_workerprocess"
 PROGRESS = "queueadmin_jobprogress"
 

@@ -20,6 +20,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from dramatiq import Actor
 
 from queueadmin import context, decisions, lifecycle, lines, lookup, measure_rows, presence
+from queueadmin.admission import Admission
 from queueadmin.conf import QueueSettings
 from queueadmin.context import Progress
 from queueadmin.dispatch import Chore, Dispatcher
@@ -30,7 +31,8 @@ from queueadmin.ledger import Claimer, Writer
 from queueadmin.measures import Measures
 from queueadmin.memory import PeakMemory
 from queueadmin.metering import OutcomeMeter
-from queueadmin.ready import Publisher, ReadySets
+from queueadmin.publisher import Publisher
+from queueadmin.ready import ReadySets
 from queueadmin.sanitize import Unrecordable, clean_json
 from queueadmin.sql import Row
 
@@ -69,7 +71,13 @@ class WorkerRuntime:
         self.queues = queues
         self.identity = presence.identify(new_worker_id(), name=settings.worker_name)
         self.hand = Hand(threads=threads)
-        self.claimer = Claimer(self.hand, worker_id=self.identity.id, suspect_from=self.settings.suspect_from)
+        self.admission = Admission(queues)
+        self.claimer = Claimer(
+            self.hand,
+            worker_id=self.identity.id,
+            suspect_from=self.settings.suspect_from,
+            limits=lambda: self.admission.limits,
+        )
         self.stopping = threading.Event()
         self.sweep_wanted = threading.Event()
         self.measures = Measures()
@@ -78,10 +86,11 @@ class WorkerRuntime:
             publisher=publisher,
             max_unwritten=settings.max_unwritten,
             on_doubt=self.sweep_wanted.set,
-            on_written=OutcomeMeter(self.measures),
+            on_written=self._written,
         )
         self.fetch_looped = time.monotonic()
-        self.paused: frozenset[str] = frozenset()
+        self._meter = OutcomeMeter(self.measures)
+        self._publisher = publisher
         self._beat = BeatThread(self)
         self._dispatcher = Dispatcher(
             self.identity,
@@ -101,7 +110,7 @@ class WorkerRuntime:
     def start(self) -> None:
         context.name_worker(self.identity.name)
         presence.register(self.identity, queues=self.queues, actors=self.actors, threads=self.hand.threads)
-        self.paused = lookup.paused_queues()
+        self.admission.refresh()
         connection.close()
         _spare_the_collector()
         self.writer.start()
@@ -158,9 +167,6 @@ class WorkerRuntime:
 
     # -- jobs --------------------------------------------------------------------------------
 
-    def open_queues(self) -> list[str]:
-        return [queue for queue in self.queues if queue not in self.paused]
-
     def settle(self, token: UUID, decide: Callable[[], decisions.Decision]) -> None:
         """The attempt ended: hand its outcome to the writer, unless the job was given back meanwhile."""
         held = self.hand.find(token)
@@ -190,6 +196,13 @@ class WorkerRuntime:
         self.writer.put(outcome)
         if held.started is not None:
             lines.ended(held, outcome, announced=False)
+
+    def _written(self, batch: Sequence[Outcome]) -> None:
+        """Outcomes are committed: measure them, and let the next ones of limited queues and partitions run."""
+        self._meter(batch)
+        freed = self.admission.ended(outcome.job for outcome in batch)
+        for (queue, partition), count in freed.items():
+            self._publisher.unpark(queue, partition, count)
 
     def reconnect(self) -> None:
         """Drop the calling thread's connection, so that its next query opens a new one."""
@@ -332,7 +345,7 @@ class BeatThread(threading.Thread):
         if self._clock() >= self._measures_due:
             runtime.write_measures()
             self._measures_due = self._clock() + _MEASURES_SECONDS
-        runtime.paused = lookup.paused_queues()
+        runtime.admission.refresh()
 
     def _vouch(self) -> None:
         runtime = self._runtime

@@ -15,7 +15,7 @@ import pytest
 import redis
 from django.utils import timezone
 
-from queueadmin import lifecycle, presence
+from queueadmin import lifecycle, lookup, presence
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.dispatch import Chore, Dispatcher, Timetable, lost_workers, sweep, sweep_pages
 from queueadmin.jobs import order_key_now
@@ -54,7 +54,7 @@ def test_the_sweep_publishes_exactly_what_is_missing(broker: LedgerRedisBroker) 
     ids = [submitted(queue=queue, priority=priority) for queue in ("a", "b") for priority in (0, 5) for _ in range(5)]
     everything = sorted(Job.objects.values_list("pk", flat=True))
     sweep(broker.ready_sets, spare_young=False)
-    broker.ready_sets.remove("a", ids[:3])
+    broker.ready_sets.remove(lookup.waiting(ids[:3]))
     # When it sweeps
     swept = sweep(broker.ready_sets, spare_young=False)
     # Then it put back the three, and every job is there once, in its band
@@ -109,7 +109,6 @@ def test_a_process_that_does_not_lead_has_the_leader_sweep_soon(
 def test_the_sweep_pages_through_jobs_of_one_instant(broker: LedgerRedisBroker) -> None:
     for _ in range(30):
         submitted(order_key=1000)
-    from queueadmin import lookup
 
     first = lookup.pending_page("q", after=None, due_before=2000, limit=20)
     rest = lookup.pending_page("q", after=(first[-1].order_key, first[-1].id), due_before=2000, limit=20)

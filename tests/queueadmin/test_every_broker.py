@@ -34,6 +34,10 @@ from tests.queueadmin.test_dispatch import (
     test_a_process_that_does_not_lead_has_the_leader_sweep_soon,
     test_the_sweep_publishes_exactly_what_is_missing,
 )
+from tests.queueadmin.test_fairness import (
+    test_a_lost_memory_costs_order_only,
+    test_a_newcomer_waits_for_one_job_of_a_long_backlog_not_for_all_of_it,
+)
 from tests.queueadmin.test_ready import (
     ready,
     test_a_flood_of_urgent_jobs_does_not_starve_the_rest,
@@ -57,6 +61,8 @@ __all__ = [
     "test_a_delayed_job_waits_in_the_ledger_not_in_redis",
     "test_a_flood_of_urgent_jobs_does_not_starve_the_rest",
     "test_a_job_that_a_worker_lacks_the_actor_for_goes_back_for_others",
+    "test_a_lost_memory_costs_order_only",
+    "test_a_newcomer_waits_for_one_job_of_a_long_backlog_not_for_all_of_it",
     "test_a_periodic_actor_is_sent_once_per_period",
     "test_a_process_that_does_not_lead_has_the_leader_sweep_soon",
     "test_a_sent_job_runs_and_its_result_is_recorded",
@@ -130,7 +136,12 @@ def test_everything_that_is_granted_is_used(deployment: Deployment, sets: ReadyS
     sets.rank(job)
     sets.depth("q")
     sets.members("q", "normal", start=0, count=1)
-    sets.remove("q", [job.id])
+    sets.park([job])
+    sets.parked_depth("q")
+    sets.is_parked(job)
+    assert list(sets.parked_partitions("q", "normal")) == [""]
+    sets.unpark(sets.parked("q", "normal", "", count=1))
+    sets.remove([job])
     sets.pop(["q"], count=1, timeout=0.01, normal_first=False)
     # When it is asked what that was
     called = set(valkey.info("commandstats"))

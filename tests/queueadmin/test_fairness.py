@@ -121,7 +121,7 @@ def test_whoever_cancels_a_backlog_does_not_wait_behind_its_ghost(sets: ReadySet
     backlog = jobs("a", 1000)
     sets.add(backlog)
     sets.add(jobs("b", 5, since=2000))
-    sets.remove("q", [job.id for job in backlog])
+    sets.remove(backlog)
     # When A submits again, and then C, which has used nothing
     mine, theirs = jobs("a", 1, since=3000), jobs("c", 1, since=4000)
     sets.add(mine)

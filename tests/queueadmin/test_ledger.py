@@ -195,13 +195,13 @@ def test_a_claim_whose_reply_was_lost_is_cleared_up_without_a_second_attempt() -
         yield "act"
 
     taken = claimer.claim([first], actors())
-    claimer._unclear = [lifecycle.Claim(id=held.job.id, token=held.job.token) for held in taken] + [
+    claimer._unclear = [lifecycle.Claim(id=held.job.id, token=held.job.token) for held in taken.held] + [
         lifecycle.Claim(id=second, token=uuid.uuid4())
     ]
     # When it clears up
     again = claimer.clear_up(["act"])
     # Then both jobs are in hand, each claimed once
-    assert {held.job.id for held in again} == {first, second}
+    assert {held.job.id for held in again.held} == {first, second}
     assert not claimer.has_unclear
     assert JobEvent.objects.filter(edge="claim").count() == 2
 

@@ -283,3 +283,27 @@ def test_exit_codes_of_the_program(service_environment: dict[str, str]) -> None:
     assert "There is no job" in unknown.stderr
     assert "Traceback" not in unknown.stderr
     assert program(service_environment, "list", "--state", "nonsense").returncode == 2
+
+
+def test_limits_are_set_shown_and_lifted() -> None:
+    # Given a queue with a job of a tenant that runs
+    claimed(submitted(partition_key="acme"))
+    assert "No limits are set" in queue("limit")
+    # When
+    said = queue("limit", "1", "--partition", "acme", "--reason", "they flood us")
+    assert "At most 1 at once of the partition acme in all queues; there was no limit." in said
+    assert queue_json("limit", "4", "--queue", "q")["limit"] == 4
+    # Then
+    assert queue_json("limit") == [
+        {"queue": "q", "partition": None, "limit": 4, "running": 1},
+        {"queue": "", "partition": "acme", "limit": 1, "running": 1},
+    ]
+    assert "the partition acme in all queues" in queue("limit")
+    assert OperationLog.objects.filter(operation="set_limit", source="cli").count() == 2
+    assert "No limit for the queue q any more; it was 4." in queue("limit", "none", "--queue", "q")
+
+
+@pytest.mark.parametrize("arguments", [["x"], ["-1"], ["3"], ["3", "--queue", "nowhere"]])
+def test_a_limit_that_makes_no_sense_is_explained(arguments: list[str]) -> None:
+    with pytest.raises(CommandError):
+        queue("limit", *arguments)

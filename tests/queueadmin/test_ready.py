@@ -10,7 +10,8 @@ import redis
 from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable
 from queueadmin.ids import uuid7
 from queueadmin.jobs import Ready
-from queueadmin.ready import Publisher, ReadySets
+from queueadmin.publisher import Publisher
+from queueadmin.ready import ReadySets
 from queueadmin.redis_client import RedisOptions, connect
 from tests.servers import ValkeyServer, free_port
 

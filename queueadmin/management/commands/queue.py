@@ -16,7 +16,7 @@ from rich.console import Console
 from queueadmin import inspection, operations, selectors
 from queueadmin.broker import get_ledger_broker
 from queueadmin.exceptions import QueueAdminError
-from queueadmin.management import tables
+from queueadmin.management import limits, tables
 from queueadmin.management.quiet import without_info_lines
 from queueadmin.models import Job
 from queueadmin.operations import OperationResult, QueueResult
@@ -60,6 +60,7 @@ class Command(BaseCommand):
         add("discard", "Give dead letters up.", reason=True).add_argument("ids", nargs="+", metavar="ID")
         add("pause", "Let no worker take jobs from a queue.", reason=True).add_argument("queue")
         add("resume", "Let workers take jobs from a queue again.", reason=True).add_argument("queue")
+        limits.add_arguments(add("limit", limits.HELP, reason=True))
         add("workers", "List the workers with their last beat.").add_argument(
             "--all", action="store_true", help="also those that have stopped"
         )
@@ -160,6 +161,20 @@ class Command(BaseCommand):
     def run_resume(self, options: dict[str, Any]) -> bool:
         result = operations.resume(options["queue"], **_who(options))
         return self._report_queue(result, "running again" if result.changed else "running already", options)
+
+    def run_limit(self, options: dict[str, Any]) -> bool:
+        if options["limit"] is not None:
+            result = limits.apply(options, _who(options))
+            if options["json"]:
+                return self._print_json(asdict(result))
+            self.console.print(tables.cell(limits.sentence(result)))
+        elif options["json"]:
+            return self._print_json(limits.as_json())
+        elif selectors.limits_in_force():
+            self.console.print(limits.table())
+        else:
+            self.console.print("No limits are set. `manage.py queue limit 4 --partition acme` sets one.")
+        return True
 
     def run_flush(self, options: dict[str, Any]) -> bool:
         depths = {summary.name: summary.pending for summary in selectors.queues()}
