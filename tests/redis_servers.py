@@ -252,7 +252,8 @@ class ClusterDeployment(contextlib.ExitStack):
             wait_until(partial(holds, node), what=what)
 
     def admin(self) -> redis.RedisCluster:
-        return redis.RedisCluster("127.0.0.1", self.masters[0].port, password=self.masters[0].password, protocol=2)
+        nodes = [redis.cluster.ClusterNode("127.0.0.1", node.port) for node in self.nodes]
+        return redis.RedisCluster(startup_nodes=nodes, password=self.masters[0].password, protocol=2)
 
 
 def _info(node: ClusterNode) -> Mapping[str, str]:

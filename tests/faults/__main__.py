@@ -6,37 +6,55 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from tests.faults import report
-from tests.faults.catalogue import BY_NAME, FAULTS
+from tests.faults.catalogue import BY_NAME
 from tests.faults.runner import MIXED, Campaign
 from tests.faults.world import LEDGER, STOCK, servers_started, world
+from tests.redis_servers import Replicated
+from tests.servers import PostgresServer, ValkeyServer
 
 
 def main(arguments: Sequence[str]) -> int:
     """Break things, print what it cost; 1 when this service lost or doubled anything, or left something behind."""
     options = _parser().parse_args(arguments)
-    names = options.only.split(",") if options.only else [*(fault.name for fault in FAULTS), MIXED]
+    names = options.only.split(",") if options.only else [*BY_NAME, MIXED]
     if unknown := sorted(set(names) - {*BY_NAME, MIXED}):
         print(f"Unknown faults: {', '.join(unknown)}. Known: {', '.join([*BY_NAME, MIXED])}.", file=sys.stderr)  # noqa: T201  # a command's answer
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is stopped
     console = Console(width=None if sys.stdout.isatty() else 150)
     results: dict[str, list[report.Row]] = {}
-    with servers_started() as (valkey, postgres):
+    with servers_started() as started:
         for kind in [STOCK] if options.only_stock else [LEDGER, *([STOCK] if options.stock else [])]:
-            with world(kind, valkey, postgres) as made:
-                campaign = Campaign(made, seed=options.seed, jobs=options.jobs, console=console)
-                results[kind] = [campaign.run(name) for name in names]
+            settings = {"seed": options.seed, "jobs": options.jobs, "console": console}
+            with world(kind, *started) as made:
+                campaign = Campaign(made, **settings)
+                results[kind] = [campaign.run(name) for name in names if not _deployment(name)]
+            if kind == LEDGER:
+                results[kind] += [_fail_over(name, *started, **settings) for name in names if _deployment(name)]
     report.table(console, results)
     if options.out:
         options.out.write_text(json.dumps(report.as_json(results, seed=options.seed, jobs=options.jobs), indent=2))
     console.print(report.last_line(results.get(LEDGER) or results[STOCK]))
     return 0 if all(row.is_clean for row in results.get(LEDGER, [])) else 1
+
+
+def _deployment(name: str) -> Callable[[], Replicated] | None:
+    return BY_NAME[name].deployment if name in BY_NAME else None
+
+
+def _fail_over(name: str, valkey: ValkeyServer, postgres: PostgresServer, **settings: Any) -> report.Row:
+    """A fault of a Redis of its own, in a world around that."""
+    make = _deployment(name)
+    assert make is not None
+    with make() as deployment, world(LEDGER, valkey, postgres, deployment) as made:
+        return Campaign(made, **settings).run(name)
 
 
 def _parser() -> argparse.ArgumentParser:

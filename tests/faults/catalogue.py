@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 import psycopg
 import redis
 
-from tests.faults.strikes import postgres, valkey, workers
+from tests.faults.strikes import masters, postgres, valkey, workers
 from tests.faults.world import World
+from tests.redis_servers import ClusterDeployment, Replicated, SentinelDeployment
 
 Action = Callable[[World, random.Random], None]
 
@@ -29,6 +31,9 @@ class Fault:
 
     lasts: float = 5.0
     """Seconds that it takes, about: submissions go on for longer."""
+
+    deployment: Callable[[], Replicated] | None = None
+    """Makes the Redis that it strikes, in a world of its own; the service alone, not stock."""
 
 
 def _fault(name: str, act: Action, does: str, lasts: float = 5.0, *, mixes: bool = True, actor: str = "work") -> Fault:
@@ -81,7 +86,25 @@ SERVER_FAULTS = frozenset(
 )  # fmt: skip
 """Faults of the servers themselves: one at a time, also in the mixed schedule."""
 
-BY_NAME = {fault.name: fault for fault in FAULTS}
+FAIL_OVERS = (
+    Fault(
+        name="sentinel_failover",
+        does="the master behind three Sentinels killed; the replica that takes over lacks the last writes",
+        act=masters.kill_master,
+        mixes=False,
+        deployment=SentinelDeployment,
+    ),
+    Fault(
+        name="cluster_node_kill",
+        does="the Cluster's node with our keys killed; the replica that takes over lacks the last writes",
+        act=masters.kill_master,
+        mixes=False,
+        deployment=partial(ClusterDeployment, replicas=True),
+    ),
+)
+"""Faults of servers that the others do not need; each has its own, and servers are called dead after a second."""
+
+BY_NAME = {fault.name: fault for fault in (*FAULTS, *FAIL_OVERS)}
 
 Unavailable = (psycopg.Error, redis.RedisError, OSError, psutil.Error)
 """What an action may raise when another fault is at work at the same time."""

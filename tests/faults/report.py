@@ -23,8 +23,9 @@ def table(console: Console, results: Mapping[str, Sequence[Row]]) -> None:
         ("double outcomes", "right"), ("recovery p50 s", "right"), ("p99 s", "right"), ("", "left"),
     ):  # fmt: skip
         shown.add_column(name, justify=justify)  # type: ignore[arg-type]  # rich's literal
-    for rows in zip(*results.values(), strict=True):
-        for kind, row in zip(results, rows, strict=True):
+    beside = {kind: {row.fault: row for row in rows} for kind, rows in results.items()}
+    for fault in dict.fromkeys(row.fault for rows in results.values() for row in rows):
+        for kind, row in ((kind, rows[fault]) for kind, rows in beside.items() if fault in rows):
             shown.add_row(
                 row.fault, kind, str(row.jobs), str(row.lost), str(row.duplicated), str(row.doubled),
                 f"{row.recovery(0.5):.1f}", f"{row.recovery(0.99):.1f}", "; ".join(row.broken),

@@ -22,10 +22,12 @@ from tests.bench.environment import DURABLE, Process, program, python, variables
 from tests.faults import effects
 from tests.faults.fleet import Fleet, Master
 from tests.faults.proxy import Loop, Proxy
+from tests.redis_servers import Replicated, variables_of
 
 LEDGER, STOCK = "ledger", "stock"
 MASTERS = 2
 THREADS = 8
+NAMESPACE = "ingestion"
 MAX_CONNECTIONS = 60
 _SETTINGS = "tests.faults.apps.{}.settings"
 
@@ -54,6 +56,9 @@ class World:
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     fleet: Fleet = field(init=False)
     client: Process | None = None
+    deployment: Replicated | None = None
+    """Redis as a Cluster or behind Sentinels, reached without a proxy, instead of `valkey`."""
+
     poison: tuple[int, int] = (0, 0)
     """The numbers that poisonous jobs may have in this run."""
 
@@ -89,13 +94,18 @@ class World:
         return variables(
             DJANGO_SETTINGS_MODULE=_SETTINGS.format(self.kind),
             DATABASE_URL=f"postgresql://{user}@127.0.0.1:{link.postgres.port}/{self.database}",
-            REDIS_URL=f"redis://:{self.valkey.password}@127.0.0.1:{link.redis.port}/0",
+            **self._redis_variables(link),
             DATA_DIR=str(self.directory / "data"),
             ENV_FILE=str(self.directory / "none.env"),
             MAX_QUEUE_SIZE="1000000",
             **{effects.VARIABLE: str(self.effect_log)},
             **more,
         )
+
+    def _redis_variables(self, link: Link) -> dict[str, str]:
+        if self.deployment is not None:
+            return variables_of(self.deployment.options)
+        return {"REDIS_URL": f"redis://:{self.valkey.password}@127.0.0.1:{link.redis.port}/0"}
 
     def _master(self, number: int) -> Master:
         options = ("--processes", "1", "--threads", str(THREADS))
@@ -111,7 +121,7 @@ class World:
             yield connection
 
     def redis(self) -> redis.Redis:
-        return self.valkey.client()
+        return self.deployment.admin() if self.deployment is not None else self.valkey.client()
 
     def prepare(self) -> None:
         """An empty database with its tables, an empty Redis, an empty effect log."""
@@ -167,7 +177,12 @@ def servers_started() -> Iterator[tuple[servers.ValkeyServer, servers.PostgresSe
 
 
 @contextlib.contextmanager
-def world(kind: str, valkey: servers.ValkeyServer, postgres: servers.PostgresServer) -> Iterator[World]:
+def world(
+    kind: str,
+    valkey: servers.ValkeyServer,
+    postgres: servers.PostgresServer,
+    deployment: Replicated | None = None,
+) -> Iterator[World]:
     """A prepared world with its workers running."""
     loop = Loop()
     directory = Path(tempfile.mkdtemp(prefix="ingestion-faults-"))
@@ -179,8 +194,9 @@ def world(kind: str, valkey: servers.ValkeyServer, postgres: servers.PostgresSer
         for _ in range(MASTERS + 1)
     ]
     made = World(
-        kind=kind, valkey=valkey, postgres=postgres, directory=directory, links=links, database=f"faults_{kind}"
-    )
+        kind=kind, valkey=valkey, postgres=postgres, directory=directory, links=links, database=f"faults_{kind}",
+        deployment=deployment,
+    )  # fmt: skip
     try:
         made.prepare()
         with made.fleet:
