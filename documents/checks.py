@@ -105,7 +105,7 @@ def store_messages(store: DocumentStore) -> list[CheckMessage]:
     return []
 
 
-@register(SERVERS, Tags.database)
+@register(SERVERS, Tags.database, deploy=True)
 def check_storage(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Whether documents can be read and results can be written."""
     if databases is None:

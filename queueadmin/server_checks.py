@@ -1,7 +1,8 @@
 """Checks of the servers behind the ledger: each names what to change. They connect, so they run only when asked for.
 
-`manage.py check --database default --tag servers` runs them, and so does the start of every worker. An application
-adds its own with `@register(SERVERS, Tags.database)`; they do nothing while `databases` is None.
+`manage.py check --deploy --database default --tag servers` runs them, and so does the start of every worker. An
+application adds its own with `@register(SERVERS, Tags.database, deploy=True)`; they do nothing while `databases` is
+None. Deployment checks, because `migrate` runs all others: it could not mend what E102 complains about.
 
 | id | level | what |
 |---|---|---|
@@ -31,7 +32,7 @@ SERVERS = "servers"
 _KEEPS_ALL = "noeviction"
 
 
-@register(SERVERS, Tags.database)
+@register(SERVERS, Tags.database, deploy=True)
 def check_servers(*, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Redis, and the database's schema. Django passes `databases` where somebody asked for checks that connect."""
     if databases is None:

@@ -1,6 +1,10 @@
 """Checks that connect: each names what to change, and none of them runs unless it is asked for."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis
@@ -13,6 +17,7 @@ from queueadmin import server_checks
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.conf import queue_settings
 from tests.queueadmin.test_rundramatiq import old_redis
+from tests.servers import PROJECT_DIR
 
 pytestmark = pytest.mark.django_db
 
@@ -26,12 +31,25 @@ def redis_messages(url: str) -> list[tuple[str | None, str]]:
 
 
 def test_servers_in_order_say_nothing(valkey: redis.Redis) -> None:
-    assert run_checks(tags=["servers"], databases=["default"]) == []
+    assert run_checks(tags=["servers"], databases=["default"], include_deployment_checks=True) == []
 
 
 def test_they_connect_only_when_asked_to(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     with django_assert_num_queries(0):
         run_checks()
+
+
+def test_an_empty_database_can_be_migrated_although_it_lacks_migrations(tmp_path: Path, free_port: int) -> None:
+    # Given nothing at all: no database, no Redis
+    nothing = {"DATA_DIR": str(tmp_path), "DATABASE_URL": "", "REDIS_URL": f"redis://127.0.0.1:{free_port}"}
+    # When
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--plan"],
+        cwd=PROJECT_DIR, env={**os.environ, **nothing}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    # Then no check stands in the way
+    assert done.returncode == 0, done.stderr
+    assert "queueadmin.0001_initial" in done.stdout
 
 
 def test_a_redis_that_may_throw_keys_away_is_told_with_the_line_to_change(valkey: redis.Redis) -> None:

@@ -101,7 +101,7 @@ class Command(rundramatiq.Command):
         options["worker_shutdown_timeout"] = int(JOINING * options["worker_shutdown_timeout"])
         self.wait_for_servers(broker, seconds=options["wait"])
         if not options["skip_checks"]:
-            self.check(tags=[SERVERS], databases=[DEFAULT_DB_ALIAS])
+            self.check(tags=[SERVERS], databases=[DEFAULT_DB_ALIAS], include_deployment_checks=True)
         self.close(broker)
         # A signal between here and Dramatiq's own handlers would kill the process with a bad exit code. The mask
         # outlives exec, and Dramatiq lifts it once it listens.
