@@ -66,6 +66,9 @@ class QueueSettings:
     shutdown_seconds: float = 25.0
     """Budget from SIGTERM to exit: running jobs are released when most of it is spent."""
 
+    measures: bool = True
+    """Whether workers measure durations for the metrics. Counts of jobs are the ledger's own and always there."""
+
     max_unwritten: int = 256
     """Outcomes of one process that may wait for their commit: the most that a SIGKILL can re-run."""
 
@@ -114,7 +117,7 @@ class QueueSettings:
     def _check_type(self, name: str, value: Any) -> None:
         default = getattr(type(self), name)
         accepted = (int, float) if isinstance(default, float) else (type(default),)
-        if isinstance(value, bool) or not isinstance(value, accepted):
+        if isinstance(value, bool) != isinstance(default, bool) or not isinstance(value, accepted):
             expected = " or ".join(kind.__name__ for kind in accepted)
             raise ConfigurationError(f"QUEUEADMIN[{name.upper()!r}] must be {expected}, not {type(value).__name__}.")
 

@@ -33,7 +33,8 @@ Labels = tuple[str, ...]
 
 @dataclass(slots=True)
 class Series:
-    """One counter (`total`) or histogram: how many observations, their sum, and how many in each bucket."""
+    """One counter (`total`) or histogram: how many observations, their sum, and how many in each bucket, the
+    last of which is for what is beyond all bounds."""
 
     count: int = 0
     total: float = 0.0
@@ -41,12 +42,13 @@ class Series:
     written: int = 0
     """How far `count` is in the database."""
 
-    def observe(self, value: float) -> None:
-        self.count += 1
-        self.total += value
-        position = bisect_left(BOUNDS, value)
-        if position < len(BOUNDS):
-            self.buckets[position] += 1
+    def observe(self, values: Sequence[float]) -> None:
+        self.count += len(values)
+        self.total += sum(values)
+        if not self.buckets:
+            self.buckets = [0] * (len(BOUNDS) + 1)
+        for value in values:
+            self.buckets[bisect_left(BOUNDS, value)] += 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +78,10 @@ class Measures:
             series.count += 1
             series.total += amount
 
-    def observe(self, name: str, labels: Labels, value: float) -> None:
-        """Add an observation to a histogram; `value` is seconds, and taken for 0 when it is less."""
+    def observe(self, name: str, labels: Labels, *values: float) -> None:
+        """Add observations to a histogram: seconds, not below 0."""
         with self._lock:
-            series = self._find(name, labels)
-            if not series.buckets:
-                series.buckets = [0] * len(BOUNDS)
-            series.observe(max(0.0, value))
+            self._find(name, labels).observe(values)
 
     def _find(self, name: str, labels: Labels) -> Series:
         of_name = self._series.setdefault(name, {})

@@ -89,7 +89,7 @@ class WorkerRuntime:
             on_written=self._written,
         )
         self.fetch_looped = time.monotonic()
-        self._meter = OutcomeMeter(self.measures)
+        self._meter = OutcomeMeter(self.measures) if settings.measures else None
         self._publisher = publisher
         self._beat = BeatThread(self)
         self._dispatcher = Dispatcher(
@@ -199,7 +199,8 @@ class WorkerRuntime:
 
     def _written(self, batch: Sequence[Outcome]) -> None:
         """Outcomes are committed: measure them, and let the next ones of limited queues and partitions run."""
-        self._meter(batch)
+        if self._meter is not None:
+            self._meter(batch)
         freed = self.admission.ended(outcome.job for outcome in batch)
         for (queue, partition), count in freed.items():
             self._publisher.unpark(queue, partition, count)

@@ -168,7 +168,7 @@ def _metric(family: Family, found: Sequence[Sample]) -> Metric:
 
 def _cumulative(reading: Reading) -> list[tuple[str, float]]:
     buckets, so_far = [], 0
-    for bound, count in zip(BOUNDS, reading.buckets, strict=False):
+    for bound, count in zip(BOUNDS, reading.buckets, strict=False):  # the last bucket is for what is beyond all bounds
         so_far += count
         buckets.append((str(bound), float(so_far)))
     return [*buckets, ("+Inf", float(reading.count))]

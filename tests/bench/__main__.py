@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import environment, ingestion, machine, noop, pickup, posts, report
+from tests.bench import environment, ingestion, machine, noop, overhead, pickup, posts, report
 
-PARTS = ("noop", "posts", "pickup", "documents")
+PARTS = ("noop", "posts", "pickup", "documents", "overhead")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,13 @@ def _documents(servers: environment.Servers, plan: Plan, console: Console, progr
     return ingestion.summary(results)
 
 
-_STEPS = {"noop": _noop, "posts": _posts, "pickup": _pickup, "documents": _documents}
+def _overhead(servers: environment.Servers, plan: Plan, console: Console, progress: Callable[[str], None]) -> Any:
+    rates = overhead.run(servers, pairs=2 * plan.rounds, jobs=plan.jobs, progress=progress)
+    report.overhead_table(console, rates)
+    return overhead.summary(rates)
+
+
+_STEPS = {"noop": _noop, "posts": _posts, "pickup": _pickup, "documents": _documents, "overhead": _overhead}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import ingestion, noop, pickup, posts
+from tests.bench import ingestion, noop, overhead, pickup, posts
 from tests.bench.contenders import Ledger
 
 
@@ -102,6 +102,25 @@ def ingestion_table(console: Console, results: ingestion.Results) -> None:
     console.print(f"processor milliseconds of one document: {parts}", highlight=False)
     console.print(f"milliseconds of each step by the clock, waiting for a core included: {steps}", highlight=False)
     _verdict(console, "ours / bare loop, round by round", ingestion.ratios(results), ingestion.GOAL)
+
+
+def overhead_table(console: Console, rates: noop.Rates) -> None:
+    table = Table(title="No-op jobs per second of this service, watched and not")
+    table.add_column("")
+    for number in range(len(rates[overhead.WATCHED])):
+        table.add_column(f"pair {number + 1}", justify="right")
+    for heading in ("median", "CPU µs per job"):
+        table.add_column(heading, justify="right")
+    for name, values in rates.items():
+        used = noop.cpu_median(values)
+        table.add_row(
+            name,
+            *(f"{value.rate:,.0f}" for value in values),
+            f"{median(value.rate for value in values):,.0f}",
+            "-" if used is None else f"{used:,.0f}",
+        )
+    console.print(table)
+    _verdict(console, "watched / not watched, pair by pair", overhead.ratios(rates), overhead.GOAL)
 
 
 def _verdict(console: Console, what: str, ratios: list[float], goal: float) -> None:

@@ -21,6 +21,7 @@ def test_values_are_taken_and_lists_become_tuples() -> None:
         ({"MAX_ATTEMPTS": 0}, "MAX_ATTEMPTS.*at least 1"),
         ({"MAX_ATTEMPTS": "3"}, "MAX_ATTEMPTS.*must be int, not str"),
         ({"MAX_ATTEMPTS": True}, "must be int, not bool"),
+        ({"MEASURES": 1}, "must be bool, not int"),
         ({"MIN_BACKOFF_SECONDS": 60, "MAX_BACKOFF_SECONDS": 5}, "MAX_BACKOFF_SECONDS.*at least MIN_BACKOFF_SECONDS"),
         ({"SILENT_SECONDS": 2.0, "BEAT_SECONDS": 1.0}, "SILENT_SECONDS.*three times"),
         ({"NAMESPACE": "a:b"}, "NAMESPACE.*plain word"),

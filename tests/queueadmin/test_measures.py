@@ -42,12 +42,13 @@ def an_outcome(*, edge: str = "complete", waited_ms: int = 30, **detail: object)
 
 def test_a_histogram_counts_each_observation_in_one_bucket() -> None:
     measures = Measures()
-    for value in (0.0, BOUNDS[0], 0.02, 1e9, -5):
+    for value in (0.0, BOUNDS[0], 0.02, 1e9):
         measures.observe("h", ("a",), value)
+    measures.observe("h", ("a",), 0.001, 0.3)
     (reading,) = measures.unwritten()
-    assert (reading.count, sum(reading.buckets)) == (5, 4)  # one is beyond the last bound
-    assert reading.buckets[0] == 3
-    assert reading.total == pytest.approx(1e9 + 0.02 + BOUNDS[0])
+    assert (reading.count, sum(reading.buckets)) == (6, 6)
+    assert (reading.buckets[0], reading.buckets[-1]) == (3, 1)
+    assert reading.total == pytest.approx(1e9 + 0.02 + BOUNDS[0] + 0.301)
 
 
 def test_only_what_has_changed_is_written_again() -> None:
