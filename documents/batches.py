@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from documents.services import SubmitRequest
 from queueadmin import operations
 from queueadmin.broker import get_ledger_broker
 from queueadmin.ids import uuid7
+from queueadmin.rollbacks import run_despite_rollbacks
 from queueadmin.states import LIVE
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,11 @@ def submit(request: BatchRequest, *, intent: idempotency.Intent | None = None) -
     Raises BatchRefused when there is none, QueueFull when there is no room for all of them, IdempotencyConflict,
     SubmissionInFlight. Then nothing is stored.
     """
+    # With an intent, repeating it finds what the first try stored, even if only the reply to COMMIT was lost.
+    return run_despite_rollbacks(partial(_submit, request, intent), repeatable=intent is not None)
+
+
+def _submit(request: BatchRequest, intent: idempotency.Intent | None) -> AcceptedBatch:
     owned, refusals = _judged(request)
     with transaction.atomic():
         if intent is not None and (known := idempotency.recall(intent)) is not None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from queueadmin.broker import get_ledger_broker
 from queueadmin.edges import ENDED
 from queueadmin.exceptions import InvalidTransition
 from queueadmin.ids import uuid7, uuid7s
+from queueadmin.rollbacks import run_despite_rollbacks
 from queueadmin.states import TERMINAL, State
 
 WEBHOOK_ACTOR = "deliver_webhook"
@@ -74,19 +76,24 @@ def submit(
     """
     key = tenants.require_owned(request.tenant, request.r2_key)
     task_id = task_id or uuid7()
+    # The id is fixed before the first try: repeating it changes nothing, even if only the reply to COMMIT was lost.
     if intent is not None:
-        return _submit_once(request, key, task_id, intent)
+        return run_despite_rollbacks(partial(_submit_once, request, key, task_id, intent), repeatable=True)
     get_ledger_broker().room.require(settings.QUEUE_NAME)
+    run_despite_rollbacks(partial(_submit, request, key, task_id), repeatable=True)
+    return Accepted(task_id=task_id)
+
+
+def _submit(request: SubmitRequest, key: str, task_id: UUID) -> None:
     with transaction.atomic():
         _store(request, key, task_id)
-    return Accepted(task_id=task_id)
 
 
 def _submit_once(request: SubmitRequest, key: str, task_id: UUID, intent: idempotency.Intent) -> Accepted:
     with transaction.atomic():
         known = idempotency.recall(intent)
         if known is not None:
-            return Accepted(task_id=known, is_replay=True)
+            return Accepted(task_id=known, is_replay=known != task_id)
         get_ledger_broker().room.require(settings.QUEUE_NAME)
         _store(request, key, task_id)
         idempotency.remember(intent, task_id)
@@ -169,7 +176,7 @@ def _insert(record: dict[str, Any]) -> None:
     }
     values["created_at"] = _now()
     columns, places = ", ".join(values), ", ".join(f"%({name})s" for name in values)
-    sql.execute(f"INSERT INTO {_TASK} ({columns}) VALUES ({places})", values)  # noqa: S608  # our names
+    sql.execute(f"INSERT INTO {_TASK} ({columns}) VALUES ({places}) ON CONFLICT DO NOTHING", values)  # noqa: S608  # our names
 
 
 _COLUMNS = {

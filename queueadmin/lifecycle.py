@@ -22,6 +22,7 @@ from queueadmin.edges import ENDED, WAITING
 from queueadmin.ids import uuid7
 from queueadmin.jobs import Claim, ClaimedJob, Finished, FollowUp, NewJob, Outcome, Ready, Submitted
 from queueadmin.origin import Origin
+from queueadmin.rollbacks import run_despite_rollbacks
 from queueadmin.sql import JOB, Row, Write
 from queueadmin.states import LIVE, TERMINAL, State
 
@@ -438,9 +439,13 @@ def _end(
         detail="%(detail)s",
         counts=(OUTCOMES,),
     )
-    with transaction.atomic():
-        ended = sql.perform(write, _id_rows(ids), detail=json.dumps({"by": by}), rescuing=0, now=now)
-        due = _announce(ended, now=now)
+
+    def end() -> tuple[list[Row], list[Ready]]:
+        with transaction.atomic():
+            ended = sql.perform(write, _id_rows(ids), detail=json.dumps({"by": by}), rescuing=0, now=now)
+            return ended, _announce(ended, now=now)
+
+    ended, due = run_despite_rollbacks(end)
     return [sql.as_uuid(row["id"]) for row in ended], due
 
 

@@ -21,6 +21,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from queueadmin.rollbacks import run_despite_rollbacks
+
 JOB = "queueadmin_job"
 EVENT = "queueadmin_jobevent"
 CONTROL = "queueadmin_queuecontrol"
@@ -201,7 +203,8 @@ def perform(write: Write, rows: Sequence[Row] = (), **parameters: Any) -> list[R
     bound["now"] = dialect().time(parameters.get("now"))
     bound["rows"] = encode(rows)
     if is_postgresql():
-        return query(_postgresql_statement(write), bound)
+        statement = _postgresql_statement(write)
+        return run_despite_rollbacks(lambda: query(statement, bound))
     with transaction.atomic():
         return _perform_on_sqlite(write, bound)
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework import exceptions as rest
 from rest_framework.settings import api_settings
@@ -106,7 +106,7 @@ def _known(error: Exception) -> Problem | None:
             return Problem("invalid_transition", f"The task is {error.state}.", state=error.state)
         case DocumentError():
             return _of_domain(error)
-        case OperationalError() | InterfaceError():
+        case OperationalError() | InterfaceError() | InternalError():  # the last: a session that was ended meanwhile
             logger.warning("a request found no database", exc_info=error)
             return _unavailable("The database does not answer.")
     return None

@@ -5,10 +5,11 @@ import uuid
 import pytest
 
 from documents import services
+from documents.models import IngestionTask
 from documents.selectors import TaskNotFound
 from queueadmin.broker import get_ledger_broker
 from queueadmin.exceptions import InvalidTransition, QueueFull
-from queueadmin.models import Job
+from queueadmin.models import Job, JobEvent
 from queueadmin.room import RoomKeeper
 from queueadmin.states import State
 from tests.documents.api.tasks import request, state_of, submitted, task_in
@@ -58,3 +59,12 @@ def test_the_limit_counts_pending_tasks_only() -> None:
             services.submit(request())
     finally:
         broker.room = usual
+
+
+def test_a_submission_whose_commit_was_not_heard_of_is_repeated_and_stored_once() -> None:
+    # Given a task that was stored, and whose submitter did not hear of it
+    task_id = services.submit(request()).task_id
+    # When it submits once more, under the same id, as after a lost reply
+    assert services.submit(request(), task_id=task_id).task_id == task_id
+    # Then there is one task, one job and one event
+    assert IngestionTask.objects.count() == Job.objects.count() == JobEvent.objects.count() == 1
