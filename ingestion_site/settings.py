@@ -68,6 +68,7 @@ QUEUEADMIN = {
     "MAX_BACKOFF_SECONDS": ENVIRONMENT.max_backoff_seconds,
     # Set by `rundramatiq` from its options, for the worker processes it starts.
     "QUEUES": tuple(filter(None, os.environ.get("QUEUEADMIN_QUEUES", "").split(","))),
+    "CLEANUP_COMMAND": "cleanup_tasks",
     "WORKER_NAME": os.environ.get("QUEUEADMIN_WORKER_NAME", ""),
     "SHUTDOWN_SECONDS": ENVIRONMENT.shutdown_seconds,
 }

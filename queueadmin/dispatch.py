@@ -63,14 +63,16 @@ class Swept:
     republished: int
 
 
-def sweep(sets: ReadySets, *, spare_young: bool = True) -> Swept:
+def sweep(
+    sets: ReadySets, *, spare_young: bool = True, on_progress: Callable[[int], object] = lambda pending: None
+) -> Swept:
     """Publish every pending job that no ready set holds: a lost publish, a lost pop, a flushed Redis.
 
     With `spare_young` not those that whoever submitted them is probably publishing right now. Raises BrokerUnavailable.
     """
     swept = Swept(pending=0, republished=0)
-    for swept in sweep_pages(sets, spare_young=spare_young):  # noqa: B007  (the last one is the sum)
-        pass
+    for swept in sweep_pages(sets, spare_young=spare_young):
+        on_progress(swept.pending)
     return swept
 
 

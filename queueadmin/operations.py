@@ -57,7 +57,8 @@ class OperationResult:
     emptied it) and `cancel_requested` (its worker was asked already).
     """
 
-    log_id: UUID
+    log_id: UUID | None
+    """Its audit row; None when there was nothing to do."""
     done: tuple[UUID, ...]
     refused: dict[UUID, str] = field(default_factory=dict)
 
@@ -121,8 +122,23 @@ def shell_user() -> str:
 # -- on single jobs ------------------------------------------------------------------------------
 
 
+Progress = Callable[[int], object]
+"""Told how many jobs an operation has looked at so far."""
+
+
+def _untold(done: int) -> None:
+    """Progress that nobody asked for."""
+
+
 def retry(
-    ids: Iterable[UUID], *, by: str, source: str, user: Any = None, reason: str = "", now: bool = False
+    ids: Iterable[UUID],
+    *,
+    by: str,
+    source: str,
+    user: Any = None,
+    reason: str = "",
+    now: bool = False,
+    on_progress: Progress = _untold,
 ) -> OperationResult:
     """Queue failed, dead-lettered and cancelled jobs again, with fresh attempts and the same ids.
 
@@ -131,19 +147,35 @@ def retry(
     edges: list[_Step] = [_retry]
     if now:
         edges.append(_retry_now)
-    return _on_jobs("retry", edges, ids, by=by, source=source, user=user, reason=reason)
+    return _on_jobs("retry", edges, ids, by=by, source=source, user=user, reason=reason, on_progress=on_progress)
 
 
-def cancel(ids: Iterable[UUID], *, by: str, source: str, user: Any = None, reason: str = "") -> OperationResult:
+def cancel(
+    ids: Iterable[UUID],
+    *,
+    by: str,
+    source: str,
+    user: Any = None,
+    reason: str = "",
+    on_progress: Progress = _untold,
+) -> OperationResult:
     """Stop jobs: waiting ones at once, running ones by asking their workers, which takes a second or two."""
     # A running job may be released between the first two steps; the third catches it.
     steps = [_cancel, _request_cancel, _cancel]
-    return _on_jobs("cancel", steps, ids, by=by, source=source, user=user, reason=reason)
+    return _on_jobs("cancel", steps, ids, by=by, source=source, user=user, reason=reason, on_progress=on_progress)
 
 
-def discard(ids: Iterable[UUID], *, by: str, source: str, user: Any = None, reason: str = "") -> OperationResult:
+def discard(
+    ids: Iterable[UUID],
+    *,
+    by: str,
+    source: str,
+    user: Any = None,
+    reason: str = "",
+    on_progress: Progress = _untold,
+) -> OperationResult:
     """Give dead letters up: they become cancelled."""
-    return _on_jobs("discard", [_discard], ids, by=by, source=source, user=user, reason=reason)
+    return _on_jobs("discard", [_discard], ids, by=by, source=source, user=user, reason=reason, on_progress=on_progress)
 
 
 _TAKES: dict[str, tuple[State, ...]] = {
@@ -180,7 +212,15 @@ _Step = Callable[[Sequence[UUID], str], list[UUID]]
 
 
 def _on_jobs(
-    operation: str, steps: Sequence[_Step], ids: Iterable[UUID], *, by: str, source: str, user: Any, reason: str
+    operation: str,
+    steps: Sequence[_Step],
+    ids: Iterable[UUID],
+    *,
+    by: str,
+    source: str,
+    user: Any,
+    reason: str,
+    on_progress: Progress,
 ) -> OperationResult:
     wanted, by = list(dict.fromkeys(ids)), clean_text(by, _NAME)
     target = str(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} jobs"
@@ -191,6 +231,7 @@ def _on_jobs(
             for step in steps:
                 done.update(step([job_id for job_id in batch if job_id not in done], by))
             log.done = len(done)
+            on_progress(start + len(batch))
         refused = _why_not([job_id for job_id in wanted if job_id not in done], operation)
         log.detail = _detail(wanted, refused)
     return OperationResult(log_id=log.pk, done=tuple(job_id for job_id in wanted if job_id in done), refused=refused)
@@ -269,7 +310,9 @@ def _detail(ids: Sequence[UUID], refused: dict[UUID, str]) -> dict[str, Any]:
 # -- on queues -----------------------------------------------------------------------------------
 
 
-def purge(queue: str, *, by: str, source: str, user: Any = None, reason: str = "") -> QueueResult:
+def purge(
+    queue: str, *, by: str, source: str, user: Any = None, reason: str = "", on_progress: Progress = _untold
+) -> QueueResult:
     """Cancel the pending jobs of a queue, batch by batch; scheduled, retrying and running ones stay.
 
     It ends after as many jobs as were pending when it began, so that it never chases new ones.
@@ -284,6 +327,7 @@ def purge(queue: str, *, by: str, source: str, user: Any = None, reason: str = "
             log.done += len(_cancel([job.id for job in page], by))
             seen += len(page)
             after = (page[-1].order_key, page[-1].id)
+            on_progress(seen)
     return QueueResult(log_id=log.pk, queue=queue, requested=depth, changed=log.done)
 
 
@@ -363,12 +407,12 @@ def _replace_limit(limit: int | None, queue: str, partition: str | None) -> int 
         return before
 
 
-def repair(*, by: str, source: str, user: Any = None, reason: str = "") -> Swept:
+def repair(*, by: str, source: str, user: Any = None, reason: str = "", on_progress: Progress = _untold) -> Swept:
     """Publish every pending job that the broker lacks, now. Raises BrokerUnavailable."""
     with audited("repair", "all queues", 0, by=by, source=source, user=user, reason=reason) as log:
         sets = get_ledger_broker().ready_sets
         sets.ping()  # with nothing pending the sweep asks nobody, and "repaired" would be a guess
-        swept = sweep(sets)
+        swept = sweep(sets, on_progress=on_progress)
         log.requested, log.done = swept.republished, swept.republished
         log.detail = {"pending": swept.pending}
     return swept

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from queueadmin import operations, selectors
+from queueadmin.management.shell import Options, Shell, who
 from queueadmin.management.tables import cell
 from queueadmin.operations import LimitResult
 
@@ -23,6 +24,23 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--queue", default="", help="the queue; without it, a partition's jobs in all queues together")
     parser.add_argument("--partition", help="the partition, such as a tenant; without it, all jobs of the queue")
+
+
+def limit(shell: Shell, options: Options) -> bool:
+    """Set a limit, or show those that are set."""
+    if options["limit"] is not None:
+        result = apply(options, who(options))
+        if shell.as_json:
+            shell.print_json(asdict(result))
+        else:
+            shell.console.print(cell(sentence(result)))
+    elif shell.as_json:
+        shell.print_json(as_json())
+    elif selectors.limits_in_force():
+        shell.console.print(table())
+    else:
+        shell.console.print("No limits are set. `manage.py queue limit 4 --partition acme` sets one.")
+    return True
 
 
 def apply(options: Mapping[str, Any], who: Mapping[str, str]) -> LimitResult:

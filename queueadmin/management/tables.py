@@ -171,6 +171,20 @@ def _job_cells(one: Listed) -> dict[str, Text]:
     }
 
 
+GROUPED = 100_000
+"""Dead letters that are counted by their error; of more, these are enough to see what is wrong."""
+
+
+def dead_letters_table(jobs: Sequence[Listed]) -> Table:
+    table = _table("Dead letters, the newest first", "id", "when", "actor", "attempts", "error", numbers=("attempts",))
+    for one in jobs:
+        job = one.job
+        when = "" if job.finished_at is None else f"{job.finished_at:%Y-%m-%d %H:%M:%S}"
+        error = cell(f"{job.error_code}: {job.error_message}" if job.error_code else job.error_message)
+        table.add_row(cell(job.pk), when, cell(job.actor), str(job.attempt), error)
+    return table
+
+
 def follow_ups_table(jobs: Sequence[Job]) -> Table:
     table = _table("Follow-up jobs", "id", "actor", "state", "attempt", "error", numbers=("attempt",))
     for job in jobs:

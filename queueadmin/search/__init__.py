@@ -3,3 +3,7 @@
 The admin, the command line, the API and bulk operations all find jobs through it. `language` reads the text,
 `fields` says what each name means (an application adds its own), `query` keeps the answer quick at any size.
 """
+
+from queueadmin.search.query import everything, matching
+
+__all__ = ["everything", "matching"]

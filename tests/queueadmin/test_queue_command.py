@@ -1,10 +1,13 @@
 """`manage.py queue`: what it prints, what it changes, and the exit codes that scripts rely on."""
 
+import contextlib
 import io
 import json
 import logging
 import os
+import pty
 import re
+import signal
 import subprocess
 import sys
 import uuid
@@ -13,7 +16,7 @@ from typing import Any
 
 import dramatiq
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, ManagementUtility, call_command
 from rich.console import Console
 
 from queueadmin import lifecycle, presence
@@ -73,7 +76,48 @@ def test_list_filters_and_bounds() -> None:
     assert [job["id"] for job in queue_json("list", "--state", "failed")] == [str(failed)]
     assert len(queue_json("list", "--limit", "1")) == 1
     assert str(failed) in queue("list")
-    assert queue("list", "--queue", "nothing-here") == "No such jobs.\n"
+    assert queue("list", "--queue", "nothing-here").startswith("No such jobs.\n")
+
+
+def test_list_takes_the_language_of_the_admin_and_options_for_its_terms() -> None:
+    # Given
+    theirs = submitted(partition_key="acme", actor="other")
+    failed, _ = job_in(State.FAILED)
+
+    def found(*arguments: str) -> list[str]:
+        return [job["id"] for job in queue_json("list", *arguments)]
+
+    # When / Then
+    assert (
+        found("--tenant", "acme") == found("--actor", "other") == found("tenant:acme", "actor:other") == [str(theirs)]
+    )
+    assert found("--error-code", "x") == found("state:failed", "error:x") == [str(failed)]
+    assert found("--state", "failed", "--queue", "other") == []
+    assert len(found("--since", "1h")) == 2
+    assert found("--until", "1h") == []
+    # A value with quotation marks is a value, not a term
+    assert found("--tenant", '" state:failed "') == []
+    # And where it stopped looking is said
+    assert "Looked only at the last 7 days" in queue("list", "--tenant", "acme")
+    assert "Looked only" not in queue("list", "--state", "failed")
+    with pytest.raises(CommandError, match="There is no field 'colour'"):
+        queue("list", "colour:red")
+    with pytest.raises(CommandError, match="is no time"):
+        queue("list", "--since", "yesterday")
+
+
+def test_dead_letters_are_shown_by_error_with_what_to_do_next() -> None:
+    assert queue("dead-letters") == "No dead letters.\n"
+    first, _ = job_in(State.DEAD_LETTER)
+    second, _ = job_in(State.DEAD_LETTER)
+    job_in(State.FAILED)
+    found = queue_json("dead-letters")
+    assert found["by_error"] == {"x": 2}
+    assert {job["id"] for job in found["jobs"]} == {str(first), str(second)}
+    text = queue("dead-letters", "--limit", "1")
+    assert "2 x" in text
+    assert "manage.py queue retry --dead-letter --error-code x" in text
+    assert (str(first) in text) + (str(second) in text) == 1
 
 
 def test_status_shows_the_job_and_its_timeline() -> None:
@@ -221,6 +265,67 @@ def test_what_is_refused_is_named_and_makes_the_exit_code_1() -> None:
     assert f"left alone, {unknown}: unknown" in text
 
 
+def test_a_selection_is_retried_and_the_rest_is_left_alone() -> None:
+    # Given dead letters of two kinds, and a failed job
+    (busy, _), (other, _), (failed, _) = job_in(State.DEAD_LETTER), job_in(State.DEAD_LETTER), job_in(State.FAILED)
+    Job.objects.filter(pk=other).update(error_code="other")
+    # When / Then: by state and code
+    assert queue("retry", "--dead-letter", "--error-code", "x", "--reason", "mended") == "1 job queued again.\n"
+    assert [state_of(job) for job in (busy, other, failed)] == ["pending", "dead_letter", "failed"]
+    assert OperationLog.objects.get(operation="retry").reason == "mended"
+    # by the filter language, of both states, at most one: the oldest
+    assert len(queue_json("retry", "--dead-letter", "--failed", "--limit", "1")["done"]) == 1
+    assert queue_json("retry", "--search", "state:failed,dead_letter age<1h")["refused"] == {}
+    assert {state_of(job) for job in (other, failed)} == {"pending"}
+    assert queue("retry", "--dead-letter") == "No such jobs.\n"
+    # And nothing at all is no selection
+    with pytest.raises(CommandError, match="Say which jobs"):
+        queue("retry")
+
+
+@pytest.mark.parametrize(("command", "state", "after"), [
+    ("cancel", State.PENDING, "cancelled"), ("discard", State.DEAD_LETTER, "cancelled"),
+])  # fmt: skip
+def test_a_selection_that_ends_jobs_is_confirmed(
+    command: str, state: State, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given
+    job_id, _ = job_in(state)
+    # When somebody types something else / Then nothing happens
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    code, text = refused(command, "--state", state.value)
+    assert (code, state_of(job_id)) == (1, state.value)
+    assert f"1 job will be changed: {command}." in text
+    # When the word is typed, or --yes is given
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{command}\n"))
+    assert "1 job" in queue(command, "--state", state.value)
+    assert state_of(job_id) == after
+    other, _ = job_in(state)
+    queue(command, "--search", f"id:{other}", "--yes")
+    assert state_of(other) == after
+
+
+def test_purge_empties_one_queue_and_knows_its_name() -> None:
+    here, there = submitted(), submitted(queue="other")
+    assert queue("purge", "q", "--yes") == "1 pending job cancelled.\n"
+    assert (state_of(here), state_of(there)) == ("cancelled", "pending")
+    with pytest.raises(CommandError, match="no queue 'nope'"):
+        queue("purge", "nope", "--yes")
+
+
+def test_cleanup_is_the_applications_own_command() -> None:
+    # Given a task that ended long ago, and one that ended now
+    old, _ = job_in(State.CANCELLED)
+    new, _ = job_in(State.CANCELLED)
+    Job.objects.filter(pk=old).update(finished_at="2026-01-01T00:00:00Z")
+    # When / Then
+    assert queue_json("cleanup", "--hours", "48", "--dry-run")["hours"] == 48.0
+    assert not Job.objects.exclude(cleaned_at=None).exists()
+    assert "Removed" in queue("cleanup", "--hours", "48")
+    assert list(Job.objects.exclude(cleaned_at=None).values_list("pk", flat=True)) == [old]
+    assert Job.objects.filter(pk=new, cleaned_at=None).exists()
+
+
 def test_pause_and_resume() -> None:
     submitted()
     assert queue("pause", "q", "--reason", "upgrade") == "q is paused.\n"
@@ -246,7 +351,7 @@ def test_repair_shows_before_it_acts(broker: LedgerRedisBroker) -> None:
 
 def test_flush_empties_one_queue_or_all_when_told_not_to_ask() -> None:
     here, there, scheduled = submitted(), submitted(queue="other"), job_in(State.SCHEDULED)[0]
-    assert queue("flush", "q", "--yes") == "1 pending jobs cancelled.\n"
+    assert queue("flush", "q", "--yes") == "1 pending job cancelled.\n"
     assert (state_of(here), state_of(there)) == ("cancelled", "pending")
     assert queue_json("flush", "--yes")[0]["changed"] == 1
     assert state_of(scheduled) == "scheduled"
@@ -273,7 +378,7 @@ def test_flush_wants_the_queues_name_typed(
     done = program(service_environment, "flush", "q", typed=typed)
     assert done.returncode == code, done.stderr
     assert state_of(job_id) == state
-    assert "1 pending jobs of q will be cancelled" in done.stderr
+    assert "1 pending job of q will be cancelled" in done.stderr
 
 
 def test_exit_codes_of_the_program(service_environment: dict[str, str]) -> None:
@@ -307,3 +412,52 @@ def test_limits_are_set_shown_and_lifted() -> None:
 def test_a_limit_that_makes_no_sense_is_explained(arguments: list[str]) -> None:
     with pytest.raises(CommandError):
         queue("limit", *arguments)
+
+
+@pytest.mark.parametrize("wrong", [
+    ["list", "--state", "nonsense"], ["list", "--limit", "0"], ["list", "--limit", "many"], ["stats", "--watch", "0"],
+    ["cleanup", "--hours", "-1"], ["nonsense"],
+])  # fmt: skip
+def test_a_wrong_command_line_is_code_2(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        ManagementUtility(["manage.py", "queue", *wrong]).execute()
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_watching_shows_what_changes_until_it_is_interrupted(service_environment: dict[str, str]) -> None:
+    # Given somebody who watches, as a script does
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "queue", "stats", "--watch", "0.2", "--json"],
+        cwd=PROJECT_DIR, env={**os.environ, **service_environment}, stdout=subprocess.PIPE, text=True,
+    ) as watching:  # fmt: skip
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["jobs"]["pending"] == 0
+        # When a job is submitted / Then the next lines count it
+        submitted()
+        seen = (json.loads(line)["jobs"]["pending"] for line in watching.stdout)
+        assert next(pending for pending in seen if pending) == 1
+        # And Ctrl-C is the ordinary end
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 0
+
+
+def test_long_operations_show_a_bar_to_whoever_watches(service_environment: dict[str, str]) -> None:
+    # Given a terminal
+    master, terminal = pty.openpty()
+    job_in(State.FAILED)
+    # When
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "queue", "retry", "--failed"],
+        cwd=PROJECT_DIR, env={**os.environ, **service_environment, "TERM": "xterm"}, stdout=terminal, stderr=terminal,
+    ) as process:  # fmt: skip
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(master, 65_536):
+                shown += part
+        assert process.wait(60) == 0
+    os.close(master)
+    # Then
+    assert b"Queueing again" in shown
+    assert b"1 job queued again." in shown
