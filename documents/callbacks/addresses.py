@@ -6,6 +6,7 @@ An allow-list of what is public, not a deny-list of what is private: unknown and
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -44,6 +45,14 @@ _NOT_PUBLIC = tuple(
 )
 
 
+_LOCAL_NAMES = (".localhost", ".localdomain", ".local", ".internal", ".home.arpa")
+"""RFC 6761, RFC 6762, RFC 8375, and what ICANN has set apart for private use."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_LOOKS_LIKE_A_NUMBER = re.compile(r"(^|\.)([0-9]+|0[xX][0-9a-fA-F]*)\.?$")
+"""A host that ends so is an IPv4 address to browsers and to some resolvers (https://url.spec.whatwg.org)."""
+_ALLOW = "Set WEBHOOK_ALLOW_PRIVATE=true to allow it."
+
+
 class CallbackRefused(DocumentError):
     """Webhooks are not sent to this address."""
 
@@ -51,10 +60,18 @@ class CallbackRefused(DocumentError):
 
 
 class CallbackUnresolved(DocumentError):
-    """The host name of the callback URL could not be resolved."""
+    """The host name of the callback URL has no address that webhooks may go to.
+
+    Whether it has none at all, or a private one, is not told to who chose the URL: else the names of a network could be
+    tried out from outside. It is the same fault in every respect, and `detail` says for staff which it was.
+    """
 
     code = "callback_unresolved"
     retryable = True
+
+    def __init__(self, host: str, *, detail: str) -> None:
+        super().__init__(f"The host name {host} has no address that webhooks may go to.")
+        self.detail = detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,37 +116,55 @@ def parse(url: str, *, allow_private: bool = False) -> Target:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not path.isascii():
         raise CallbackRefused("The callback URL's path must be percent-encoded.")
-    return Target(scheme=parts.scheme, host=_ascii(host), port=port, path=path)
+    host = _ascii(host)
+    if not allow_private:
+        _require_outside(host)
+    return Target(scheme=parts.scheme, host=host, port=port, path=path)
 
 
 def _ascii(host: str) -> str:
     if not host:
         raise CallbackRefused("The callback URL has no host.")
-    if host.isascii():
-        return host
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError as error:
+            raise CallbackRefused("The callback URL's host is not a valid name.") from error
+    if not _is_address(host) and (_LOOKS_LIKE_A_NUMBER.search(host) or not _NAME.fullmatch(host)):
+        raise CallbackRefused("The callback URL's host is neither a name nor an address as it is usually written.")
+    return host
+
+
+def _require_outside(host: str) -> None:
+    """Refuse what is not public whatever anybody's name server says: nothing is learnt from that."""
+    if _is_address(host):
+        if reason := why_not_public(host):
+            raise CallbackRefused(f"Webhooks go to public addresses only, and {host} is {reason}. {_ALLOW}")
+    elif f".{host.removesuffix('.')}".endswith(_LOCAL_NAMES):
+        raise CallbackRefused(f"Webhooks go to public addresses only, and {host} is a local name. {_ALLOW}")
+
+
+def _is_address(host: str) -> bool:
     try:
-        return host.encode("idna").decode()
-    except UnicodeError as error:
-        raise CallbackRefused("The callback URL's host is not a valid name.") from error
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def resolve_public(target: Target, *, allow_private: bool, timeout: float, resolver: Resolver) -> list[str]:
     """Resolve the target once, and return its addresses if every one of them is public.
 
     One address that is not public refuses them all: which of them is used would be the name server's choice.
-    Raises CallbackRefused, or CallbackUnresolved (retryable) also after `timeout` seconds.
+    Raises CallbackUnresolved, also after `timeout` seconds.
     """
     found = _resolved_within(timeout, target, resolver)
     if not found:
-        raise CallbackUnresolved(f"The host name {target.host} has no address.")
+        raise CallbackUnresolved(target.host, detail="It has no address.")
     if not allow_private:
         for address in found:
-            reason = why_not_public(address)
-            if reason:
-                raise CallbackRefused(
-                    f"Webhooks go to public addresses only, and {target.host} resolves to one that is {reason}. "
-                    "Set WEBHOOK_ALLOW_PRIVATE=true to allow it."
-                )
+            if reason := why_not_public(address):
+                raise CallbackUnresolved(target.host, detail=f"It resolves to {address}, which is {reason}. {_ALLOW}")
     return found
 
 
@@ -171,7 +206,7 @@ def _resolved_within(timeout: float, target: Target, resolver: Resolver) -> list
     thread.start()
     thread.join(timeout)
     if thread.is_alive():
-        raise CallbackUnresolved(f"The host name {target.host} could not be resolved in time.")
+        raise CallbackUnresolved(target.host, detail="It could not be resolved in time.")
     if failure:
-        raise CallbackUnresolved(f"The host name {target.host} could not be resolved.") from failure[0]
+        raise CallbackUnresolved(target.host, detail="It could not be resolved.") from failure[0]
     return list(answer)

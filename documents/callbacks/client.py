@@ -68,16 +68,18 @@ def post(
     allow_private: bool = False,
     resolver: Resolver = system_resolver,
     ssl_context: ssl.SSLContext | None = None,
+    network: httpcore.NetworkBackend | None = None,
 ) -> Answer:
     """POST `body` and return the answer, after `seconds` at the most, whoever drips or hangs.
 
-    Up to `response_bytes` of the answer are read and the connection is closed. Raises CallbackRefused for an
-    address that webhooks may not go to, CallbackUnresolved and CallbackUnreachable (both retryable).
+    Up to `response_bytes` of the answer are read and the connection is closed. `network` makes the connections, to
+    checked addresses only. Raises CallbackRefused for a URL that webhooks may not go to, CallbackUnresolved and
+    CallbackUnreachable (both retryable).
     """
     deadline = Deadline(seconds)
     target = parse(url, allow_private=allow_private)
     addresses = resolve_public(target, allow_private=allow_private, timeout=deadline.left(), resolver=resolver)
-    backend = _PinnedBackend(addresses, deadline)
+    backend = _PinnedBackend(addresses, deadline, network or httpcore.SyncBackend())
     context = ssl_context or _trusted()
     try:
         with httpcore.ConnectionPool(ssl_context=context, network_backend=backend, retries=0) as pool:
@@ -126,10 +128,10 @@ def _trusted() -> ssl.SSLContext:
 class _PinnedBackend(httpcore.NetworkBackend):
     """Connects to the checked addresses in turn, whatever host is asked for, and to nothing else."""
 
-    def __init__(self, addresses: list[str], deadline: Deadline) -> None:
+    def __init__(self, addresses: list[str], deadline: Deadline, network: httpcore.NetworkBackend) -> None:
         self._addresses = addresses
         self._deadline = deadline
-        self._system = httpcore.SyncBackend()
+        self._network = network
 
     def connect_tcp(
         self,
@@ -144,7 +146,7 @@ class _PinnedBackend(httpcore.NetworkBackend):
             # An address that swallows packets leaves time for the others.
             share = self._deadline.require() / (len(self._addresses) - tried)
             try:
-                return _Stream(self._system.connect_tcp(address, port, timeout=share), self._deadline)
+                return _Stream(self._network.connect_tcp(address, port, timeout=share), self._deadline)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as failure:
                 error = failure
         raise error

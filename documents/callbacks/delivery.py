@@ -121,11 +121,14 @@ def _send(
         answer = _attempt(event, job=job, policy=policy, resolver=resolver, now=now)
         _judge(answer, now=now)
     except (DocumentError, JobError) as error:
+        detail = getattr(error, "detail", "")
+        if detail:
+            job.note(reason=detail)  # in the job's history, which staff alone read
         # The URL stays out of the log: its path may be a secret of the receiver's.
         logger.warning(
             "a webhook was not delivered",
             extra={"about": str(event.about), "attempt": job.attempt, "of": job.max_attempts, "code": error.code,
-                   "error": str(error)},
+                   "error": f"{error} {detail}".strip()},
         )  # fmt: skip
         raise
     logger.info("callback delivered", extra={"status_code": answer.status, "event_type": event.type})

@@ -69,7 +69,7 @@ def test_optional_fields_may_be_missing_or_null(api: Api) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_is_published_when_it_is_committed_and_redis_learns_no_more_than_its_id(
+def test_a_task_is_published_when_it_is_committed_and_redis_learns_no_more_than_its_id_and_whose_it_is(
     make_api: Callable[..., Api], valkey: redis.Redis
 ) -> None:
     # When
@@ -77,7 +77,9 @@ def test_a_task_is_published_when_it_is_committed_and_redis_learns_no_more_than_
     # Then
     high = get_ledger_broker().ready_sets.key(settings.QUEUE_NAME, "high")
     assert valkey.zrange(high, 0, -1) == [task_id.hex.encode()]
-    assert valkey.keys() == [high.encode()]
+    assert {key: valkey.zrange(key, 0, -1) for key in valkey.keys() if key != high.encode()} == {
+        b"{ingestion}:fair:%b:high" % settings.QUEUE_NAME.encode(): [b"default"]
+    }
 
 
 def test_a_submission_costs_three_statements_beside_its_transaction(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,6 +40,9 @@ BAD_FORM = [
     "http://example.org\\@10.0.0.1/", "http://exa mple.org/", "http://example.org/a b", "http://example.org/\r\nX: y",
     "http://example.org/\x00", "http://[fe80::1%25eth0]/", "http://exam%70le.org/", "http://example.org:0/",
     "http://example.org:22/", "http://example.org:25/", "http://example.org:65536/", "http://example.org:abc/",
+    "http://1.2.3/", "http://example.0x7f/", "http://1.2.3.4.5/", "http://08.8.8.8/", "http://256.1.1.1/",
+    "http://localhost/", "http://db.localhost/", "http://printer.local/", "http://metadata.google.internal/",
+    "http://10.0.0.1/", "http://[fd00:ec2::254]/", "http://169.254.169.254/latest/meta-data/", "http://127.0.0.1./",
     "http://[::1/", "http://[zz]/", "http://example.org/ä", "http://" + "a" * 2100 + ".org/", "HTTP//example.org",
 ]  # fmt: skip
 
@@ -102,8 +106,26 @@ def test_loopback_is_recognised_however_it_is_written(url: str) -> None:
 
 def test_one_private_address_among_public_ones_refuses_them_all() -> None:
     target = parse("https://example.org/hook")
-    with pytest.raises(CallbackRefused, match="WEBHOOK_ALLOW_PRIVATE"):
+    with pytest.raises(CallbackUnresolved) as caught:
         resolve_public(target, allow_private=False, timeout=5, resolver=always("8.8.8.8", "10.0.0.1"))
+    assert "10.0.0.1" in caught.value.detail
+    assert "WEBHOOK_ALLOW_PRIVATE" in caught.value.detail
+
+
+def test_whoever_chose_the_url_cannot_tell_a_private_name_from_one_that_does_not_exist() -> None:
+    # Given a name of our network, one that nobody has, and one whose server does not answer in time
+    def faults(*addresses: str) -> Any:
+        with pytest.raises(CallbackUnresolved) as caught:
+            resolve_public(
+                parse("https://db.corp.example/"), allow_private=False, timeout=0.2, resolver=always(*addresses)
+            )
+        return caught.value
+
+    private, unknown = faults("10.0.0.1"), faults()
+    # Then the faults differ in what staff read only
+    assert (private.code, private.message, private.retryable) == (unknown.code, unknown.message, unknown.retryable)
+    assert "10.0.0.1" not in private.message
+    assert private.detail != unknown.detail
 
 
 def test_private_addresses_pass_when_they_are_allowed() -> None:
@@ -123,8 +145,9 @@ def test_a_resolver_that_hangs_is_left_behind_in_time() -> None:
         return ["8.8.8.8"]
 
     started = time.monotonic()
-    with pytest.raises(CallbackUnresolved, match="in time"):
+    with pytest.raises(CallbackUnresolved) as caught:
         resolve_public(parse("http://example.org/"), allow_private=False, timeout=0.1, resolver=slow)
+    assert "in time" in caught.value.detail
     assert time.monotonic() - started < 1
 
 
