@@ -77,7 +77,7 @@ def test_a_task_is_published_when_it_is_committed_and_redis_learns_no_more_than_
     # Then
     high = get_ledger_broker().ready_sets.key(settings.QUEUE_NAME, "high")
     assert valkey.zrange(high, 0, -1) == [task_id.hex.encode()]
-    assert {key: valkey.zrange(key, 0, -1) for key in valkey.keys() if key != high.encode()} == {
+    assert {key: valkey.zrange(key, 0, -1) for key in valkey.scan_iter() if key != high.encode()} == {
         b"{ingestion}:fair:%b:high" % settings.QUEUE_NAME.encode(): [b"default"]
     }
 
