@@ -32,6 +32,7 @@ urlpatterns = [
     path("problems/", include("documents.api.problem_pages")),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
+    path("health/workers", health.workers, name="health-workers"),
 ]
 
 handler400 = "ingestion_site.errors.bad_request"

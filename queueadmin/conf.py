@@ -68,6 +68,7 @@ class QueueSettings:
 
     measures: bool = True
     """Whether workers measure durations for the metrics. Counts of jobs are the ledger's own and always there."""
+
     cleanup_command: str = ""
     """Management command that removes what has outlived its retention: only the application knows what belongs to a
     job. `manage.py queue cleanup` runs it with --hours, --dry-run, --include-dead-letters and --json."""
