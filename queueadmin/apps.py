@@ -8,7 +8,11 @@ class QueueAdminConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from queueadmin import checks, server_checks  # noqa: F401  (registers the system checks)
+        from queueadmin import (
+            checks,  # noqa: F401  (registers the system checks)
+            server_checks,  # noqa: F401  (as above)
+            tasks,  # noqa: F401  (registers the actors with the broker)
+        )
 
 
 class ControlPlaneConfig(AdminConfig):

@@ -63,11 +63,8 @@ class Verdict:
 # -- writing -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def audited(
-    operation: str, target: str, requested: int, *, by: str, source: str, user: Any, reason: str
-) -> Iterator[OperationLog]:
-    """An operation: committed as "started" before the act, completed after it, whatever happens."""
+def begin(operation: str, target: str, requested: int, *, by: str, source: str, user: Any, reason: str) -> OperationLog:
+    """Commit the row of an operation as "started"; `finish` completes it."""
     with transaction.atomic():
         log = OperationLog.objects.create(
             user=user if isinstance(user, get_user_model()) else None,
@@ -75,18 +72,34 @@ def audited(
             reason=clean_text(reason), requested=requested,
         )  # fmt: skip
         _append(log, ASKED)
-    try:
-        yield log
-    except BaseException as error:
-        log.outcome, log.detail = "failed", {"error": type(error).__name__}
-        _end(log)
-        raise
-    log.outcome = _outcome(log)
+    return log
+
+
+def finish(log: OperationLog, *, outcome: str = "") -> None:
+    """Complete the row of an operation with its `done`, `requested` and `detail`; the outcome follows from them."""
+    log.outcome = outcome or _outcome(log)
     _end(log)
     logger.info(
         "an operation was carried out",
-        extra={"operation": operation, "target": target, "by": by, "source": source, "done": log.done},
-    )
+        extra={
+            "operation": log.operation, "target": log.target, "by": log.by, "source": log.source, "done": log.done,
+        },
+    )  # fmt: skip
+
+
+@contextmanager
+def audited(
+    operation: str, target: str, requested: int, *, by: str, source: str, user: Any, reason: str
+) -> Iterator[OperationLog]:
+    """An operation: committed as "started" before the act, completed after it, whatever happens."""
+    log = begin(operation, target, requested, by=by, source=source, user=user, reason=reason)
+    try:
+        yield log
+    except BaseException as error:
+        log.detail = {"error": type(error).__name__}
+        finish(log, outcome="failed")
+        raise
+    finish(log)
 
 
 def _end(log: OperationLog) -> None:

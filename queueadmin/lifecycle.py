@@ -462,6 +462,23 @@ def request_cancel(ids: Sequence[UUID], *, by: str, now: datetime | None = None)
     return [sql.as_uuid(row["id"]) for row in sql.perform(write, _id_rows(ids), detail=json.dumps({"by": by}), now=now)]
 
 
+def change_priority(
+    ids: Sequence[UUID], *, priority: int, by: str, now: datetime | None = None
+) -> list[tuple[State, Ready]]:
+    """Give waiting jobs another priority. No edge: they stay where they are. Returns their states and places."""
+    write = Write(
+        columns=_ID,
+        guard=_in_states(WAITING),
+        assignments="priority = %(priority)s",
+        returning=(*_READY, "state"),
+        edge="'reprioritise'",
+        detail="%(detail)s",
+    )
+    detail = json.dumps({"by": by, "priority": priority})
+    rows = sql.perform(write, _id_rows(ids), detail=detail, priority=priority, now=now)
+    return [(State(row["state"]), _ready(row)) for row in rows]
+
+
 def retry(ids: Sequence[UUID], *, by: str, order_key: int, now: datetime | None = None) -> list[Ready]:
     """failed | dead_letter | cancelled -> pending: a new run of the same job.
 

@@ -63,6 +63,7 @@ class Job(models.Model):
             ("cancel_job", "Can cancel jobs"),
             ("discard_job", "Can discard dead letters"),
             ("purge_job", "Can purge a queue"),
+            ("reprioritise_job", "Can change the priority of jobs"),
         ]
         indexes = [
             models.Index(fields=["queue", "order_key", "id"], name="job_ready", condition=Q(state="pending")),
@@ -419,3 +420,47 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number}:{self.hash}"
+
+
+class BulkOperation(models.Model):
+    """An operation on all jobs that a search finds: what was asked for, frozen, and how far it is."""
+
+    id = models.UUIDField(primary_key=True)
+    operation = models.CharField(max_length=16)
+    search = models.TextField(blank=True, default="", help_text="In the filter language.")
+    partition_key = models.CharField(max_length=64, blank=True, default="", help_text="Only this tenant's jobs.")
+    as_of = models.DateTimeField(help_text="What the relative times of the search count from.")
+    newest_id = models.UUIDField(null=True, help_text="The newest job then; later ones are left alone.")
+    options = models.JSONField(default=dict)
+    state = models.CharField(
+        max_length=8,
+        choices=[
+            ("waiting", "Waiting"),
+            ("running", "Running"),
+            ("done", "Done"),
+            ("aborted", "Aborted"),
+            ("failed", "Failed"),
+        ],
+        default="waiting",
+    )
+    by = models.CharField(max_length=200)
+    source = models.CharField(max_length=16)
+    reason = models.TextField(blank=True, default="")
+    log_id = models.UUIDField(help_text="Its row in the operations log.")
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    abort_requested_at = models.DateTimeField(null=True)
+    expected = models.BigIntegerField(default=0, help_text="Jobs that the dry run counted.")
+    cursor = models.UUIDField(null=True, help_text="The last job that was looked at.")
+    seen = models.BigIntegerField(default=0)
+    done = models.BigIntegerField(default=0)
+    refused = models.JSONField(default=dict, help_text="Why the others were left alone: reason -> jobs.")
+    job_id = models.UUIDField(null=True, help_text="The job that carries it out.")
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["created_at"], name="bulk_created")]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.search}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ from queueadmin.states import State
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 500
+BATCH = 500
 """Jobs per transaction: short enough locks, few enough round trips."""
 _REMEMBERED_IDS = 100
 """Ids that an audit row lists; each job's own events say who did what in any case."""
@@ -41,6 +41,7 @@ _EVER = 2**62
 MAX_LIMIT = 1_000_000
 MAX_PARTITION_KEY = 64
 """Characters, as Job.partition_key."""
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 
 NOT_FOUND = "not_found"
 UNIQUE_KEY_HELD = "unique_key_held"
@@ -144,10 +145,8 @@ def retry(
 
     With `now`, jobs that wait for their time (scheduled, retrying) become due at once as well.
     """
-    edges: list[_Step] = [_retry]
-    if now:
-        edges.append(_retry_now)
-    return _on_jobs("retry", edges, ids, by=by, source=source, user=user, reason=reason, on_progress=on_progress)
+    operation = "retry_now" if now else "retry"
+    return _on_jobs(operation, ids, by=by, source=source, user=user, reason=reason, on_progress=on_progress)
 
 
 def cancel(
@@ -160,9 +159,7 @@ def cancel(
     on_progress: Progress = _untold,
 ) -> OperationResult:
     """Stop jobs: waiting ones at once, running ones by asking their workers, which takes a second or two."""
-    # A running job may be released between the first two steps; the third catches it.
-    steps = [_cancel, _request_cancel, _cancel]
-    return _on_jobs("cancel", steps, ids, by=by, source=source, user=user, reason=reason, on_progress=on_progress)
+    return _on_jobs("cancel", ids, by=by, source=source, user=user, reason=reason, on_progress=on_progress)
 
 
 def discard(
@@ -175,22 +172,38 @@ def discard(
     on_progress: Progress = _untold,
 ) -> OperationResult:
     """Give dead letters up: they become cancelled."""
-    return _on_jobs("discard", [_discard], ids, by=by, source=source, user=user, reason=reason, on_progress=on_progress)
+    return _on_jobs("discard", ids, by=by, source=source, user=user, reason=reason, on_progress=on_progress)
+
+
+def change_priority(
+    ids: Iterable[UUID], *, priority: int, by: str, source: str, user: Any = None, reason: str = ""
+) -> OperationResult:
+    """Give waiting jobs another priority, and with it another place in line. Raises ValueError out of range."""
+    if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
+        raise ValueError(f"A priority is a number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}.")
+    return _on_jobs("priority", ids, by=by, source=source, user=user, reason=reason, priority=priority)
 
 
 _TAKES: dict[str, tuple[State, ...]] = {
     "retry": edges.ENDED,
+    "retry_now": (*edges.ENDED, State.SCHEDULED, State.RETRYING),
     "cancel": (*edges.WAITING, State.PROCESSING),
     "discard": (State.DEAD_LETTER,),
+    "priority": edges.WAITING,
 }
-"""Operation -> the states that it leaves."""
+"""Operation -> the states whose jobs it takes."""
+
+
+def takes(operation: str) -> frozenset[State]:
+    """The states whose jobs an operation takes."""
+    return frozenset(_TAKES[operation])
 
 
 def eligible(operation: str, ids: Iterable[UUID], *, now: bool = False) -> Eligibility:
-    """Which of `ids` an operation ("retry", "cancel", "discard") would take. Changes nothing."""
+    """Which of `ids` an operation ("retry", "cancel", "discard", "priority") would take. Changes nothing."""
     wanted = list(dict.fromkeys(ids))
     states = selectors.job_states(wanted)
-    takes = {*_TAKES[operation], *((State.SCHEDULED, State.RETRYING) if now else ())}
+    takes = set(_TAKES["retry_now" if now and operation == "retry" else operation])
     taken = tuple(job_id for job_id in wanted if _is_taken(states.get(job_id), takes, operation))
     left = set(wanted) - set(taken)
     return Eligibility(
@@ -207,34 +220,67 @@ def _is_taken(job: selectors.JobState | None, takes: set[State], operation: str)
     return not (operation == "cancel" and job.state == State.PROCESSING and job.cancel_requested)
 
 
-_Step = Callable[[Sequence[UUID], str], list[UUID]]
-"""Takes ids and who acts; returns the ids that it changed."""
-
-
 def _on_jobs(
     operation: str,
-    steps: Sequence[_Step],
     ids: Iterable[UUID],
     *,
     by: str,
     source: str,
     user: Any,
     reason: str,
-    on_progress: Progress,
+    on_progress: Progress = _untold,
+    **options: Any,
 ) -> OperationResult:
-    wanted, by = list(dict.fromkeys(ids)), clean_text(by, _NAME)
+    wanted = list(dict.fromkeys(ids))
     target = str(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} jobs"
-    with audited(operation, target, len(wanted), by=by, source=source, user=user, reason=reason) as log:
+    named = "retry" if operation == "retry_now" else operation
+    with audited(named, target, len(wanted), by=by, source=source, user=user, reason=reason) as log:
         done: set[UUID] = set()
-        for start in range(0, len(wanted), _BATCH):
-            batch = wanted[start : start + _BATCH]
-            for step in steps:
-                done.update(step([job_id for job_id in batch if job_id not in done], by))
+        for start in range(0, len(wanted), BATCH):
+            done.update(carry_out(operation, wanted[start : start + BATCH], by=by, **options))
             log.done = len(done)
-            on_progress(start + len(batch))
-        refused = _why_not([job_id for job_id in wanted if job_id not in done], operation)
-        log.detail = _detail(wanted, refused)
+            on_progress(min(start + BATCH, len(wanted)))
+        refused = why_not([job_id for job_id in wanted if job_id not in done], named)
+        log.detail = _detail(wanted, refused) | options
     return OperationResult(log_id=log.pk, done=tuple(job_id for job_id in wanted if job_id in done), refused=refused)
+
+
+def carry_out(operation: str, ids: Sequence[UUID], *, by: str, priority: int = 0) -> set[UUID]:
+    """Do an operation to up to `BATCH` jobs, without a row in the audit; returns those that took it."""
+    by = clean_text(by, _NAME)
+    match operation:
+        case "retry":
+            return set(_retry(ids, by))
+        case "retry_now":
+            done = set(_retry(ids, by))
+            return done | set(_retry_now(_left(ids, done), by))
+        case "cancel":
+            return _cancel_or_ask(ids, by)
+        case "discard":
+            return set(_discard(ids, by))
+        case "priority":
+            return set(_change_priority(ids, by, priority))
+    raise ValueError(f"There is no operation {operation!r}.")
+
+
+def _left(ids: Sequence[UUID], done: set[UUID]) -> list[UUID]:
+    return [job_id for job_id in ids if job_id not in done]
+
+
+def _cancel_or_ask(ids: Sequence[UUID], by: str) -> set[UUID]:
+    """A running job may be released between the first two steps; the third catches it."""
+    done = set(_cancel(ids, by))
+    done |= set(_request_cancel(_left(ids, done), by))
+    return done | set(_cancel(_left(ids, done), by))
+
+
+def _change_priority(ids: Sequence[UUID], by: str, priority: int) -> list[UUID]:
+    changed = lifecycle.change_priority(ids, priority=priority, by=by)
+    waiting = [job for state, job in changed if state == State.PENDING]
+    gone = [(job.queue, job.id) for job in waiting]
+    transaction.on_commit(partial(_forget, gone))  # their old places; with Redis down they keep both, which is harmless
+    _publish(waiting)
+    return [job.id for _, job in changed]
 
 
 def _retry(ids: Sequence[UUID], by: str) -> list[UUID]:
@@ -285,7 +331,8 @@ def _forget(jobs: Sequence[Ready]) -> None:
         logger.info("cancelled ids stay in the broker until they are popped", extra={"error": str(error)})
 
 
-def _why_not(ids: Sequence[UUID], operation: str) -> dict[UUID, str]:
+def why_not(ids: Sequence[UUID], operation: str) -> dict[UUID, str]:
+    """Why an operation did not take these jobs: their states, or one of the reasons above."""
     states = selectors.job_states(ids)
     return {job_id: _reason(states.get(job_id), operation) for job_id in ids}
 
@@ -323,7 +370,7 @@ def purge(
     depth = selectors.pending_count(queue)
     with audited("purge", queue, depth, by=by, source=source, user=user, reason=reason) as log:
         seen, after = 0, None
-        while seen < depth and (page := _page(queue, after, min(_BATCH, depth - seen))):
+        while seen < depth and (page := _page(queue, after, min(BATCH, depth - seen))):
             log.done += len(_cancel([job.id for job in page], by))
             seen += len(page)
             after = (page[-1].order_key, page[-1].id)
@@ -354,7 +401,7 @@ def resume(queue: str, *, by: str, source: str, user: Any = None, reason: str = 
             paused_at=None, paused_by="", reason=""
         )
         # What was popped while it was being paused waits for the next sweep; the head need not, and stays the head.
-        head = [replace(job, given_back=True) for job in _page(queue, None, _BATCH)]
+        head = [replace(job, given_back=True) for job in _page(queue, None, BATCH)]
         transaction.on_commit(lambda: get_ledger_broker().publisher.publish(head))
     return QueueResult(log_id=log.pk, queue=queue, requested=1, changed=log.done)
 

@@ -1,0 +1,172 @@
+"""Operations on all jobs that a search finds: planned as a dry run, then carried out by a durable job.
+
+What is acted on is frozen when a person says yes: the search, the moment that its relative times count from, and the
+newest job that existed then. The job walks the primary key in pages, keeps its place in its row, and goes on from there
+after a crash; each page is done by the same `operations` as a click on one job. A page that a crash repeats changes
+nothing, because the jobs of it that took the operation are no longer in a state that takes it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+from dramatiq import get_broker
+
+from queueadmin import audit, operations
+from queueadmin.context import JobContext
+from queueadmin.exceptions import JobCancelled, QueueAdminError
+from queueadmin.ids import uuid7
+from queueadmin.models import BulkOperation, Job, OperationLog
+from queueadmin.sanitize import clean_text
+from queueadmin.search.query import everything
+from queueadmin.states import TERMINAL
+
+ACTOR = "run_bulk_operation"
+"""In `tasks`, which imports this module: found by its name."""
+OPERATIONS = ("retry", "retry_now", "cancel", "discard", "priority")
+COUNTED = 100_000
+"""Jobs that a dry run counts; more are "more than that"."""
+REASON_FROM = 100
+"""From this many jobs on, a reason is required."""
+
+
+class ReasonRequired(QueueAdminError):
+    """An operation on more than 100 jobs needs a reason."""
+
+    code = "reason_required"
+    retryable = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an operation would do now. `is_more`: there are more jobs than were counted."""
+
+    operation: str
+    search: str
+    partition_key: str
+    as_of: datetime
+    newest_id: UUID | None
+    matched: int
+    eligible: int
+    refused: dict[str, int]
+    """State (or `cleaned_up`) -> jobs that the operation leaves alone."""
+    is_more: bool
+
+
+def plan(operation: str, search: str, *, now: datetime, partition_key: str = "") -> Plan:
+    """A dry run: count by state what the search finds, up to `COUNTED` jobs. Changes nothing. Raises SearchError."""
+    newest = Job.objects.order_by("-pk").values_list("pk", flat=True).first()
+    found = _frozen(search, newest=newest, now=now, partition_key=partition_key)
+    counted = Job.objects.filter(pk__in=found.order_by("-pk").values("pk")[: COUNTED + 1])
+    counted = counted.annotate(is_whole=Q(cleaned_at__isnull=True))
+    rows = counted.values_list("state", "is_whole").annotate(n=Count("pk")).order_by()
+    takes = operations.takes(operation)
+    eligible, refused = 0, Counter[str]()
+    for state, is_whole, n in rows:
+        if state in takes and (is_whole or state not in TERMINAL):
+            eligible += n
+        else:
+            refused[state if is_whole or state not in TERMINAL else operations.CLEANED_UP] += n
+    matched = eligible + refused.total()
+    return Plan(
+        operation=operation, search=search, partition_key=partition_key, as_of=now, newest_id=newest,
+        matched=min(matched, COUNTED), eligible=min(eligible, COUNTED),
+        refused=dict(refused.most_common()), is_more=matched > COUNTED,
+    )  # fmt: skip
+
+
+def start(
+    planned: Plan, *, by: str, source: str, user: Any = None, reason: str = "",
+    options: dict[str, Any] | None = None,
+) -> BulkOperation:  # fmt: skip
+    """Freeze what was planned and hand it to a worker. Raises ReasonRequired."""
+    if (planned.is_more or planned.eligible > REASON_FROM) and not reason.strip():
+        raise ReasonRequired
+    with transaction.atomic():
+        log = audit.begin(
+            f"bulk {planned.operation}", planned.search or "all jobs", planned.eligible, by=by, source=source,
+            user=user, reason=reason,
+        )  # fmt: skip
+        bulk = BulkOperation.objects.create(
+            id=uuid7(), operation=planned.operation, search=planned.search,
+            partition_key=planned.partition_key, as_of=planned.as_of, newest_id=planned.newest_id,
+            options=options or {}, by=clean_text(by, 200), source=source, reason=clean_text(reason), log_id=log.pk,
+            created_at=timezone.now(), expected=planned.eligible,
+        )  # fmt: skip
+        bulk.job_id = UUID(get_broker().get_actor(ACTOR).send(str(bulk.pk)).message_id)
+        bulk.save(update_fields=["job_id"])
+    return bulk
+
+
+def abort(bulk_id: UUID) -> bool:
+    """Ask a bulk operation to stop after its current page; what is done stays done."""
+    asked = BulkOperation.objects.filter(pk=bulk_id, state__in=["waiting", "running"], abort_requested_at=None)
+    return bool(asked.update(abort_requested_at=timezone.now()))
+
+
+def run(bulk_id: UUID, job: JobContext) -> dict[str, Any]:
+    """Carry a bulk operation out, page by page, from where it stands. Returns what it did."""
+    bulk = BulkOperation.objects.get(pk=bulk_id)
+    if bulk.finished_at is not None:
+        return _summary(bulk)
+    bulk.state, bulk.started_at = "running", bulk.started_at or timezone.now()
+    bulk.save(update_fields=["state", "started_at"])
+    matching = _frozen(bulk.search, newest=bulk.newest_id, now=bulk.as_of, partition_key=bulk.partition_key)
+    while not _is_to_stop(bulk, job) and (ids := _page(matching, bulk.cursor)):
+        _do_page(bulk, ids)
+        job.report(bulk.operation, bulk.seen, max(bulk.expected, bulk.seen))
+    return _finish(bulk, "aborted" if bulk.abort_requested_at else "done")
+
+
+def _is_to_stop(bulk: BulkOperation, job: JobContext) -> bool:
+    """Asked by a person; or the worker shuts down, and the job goes on elsewhere."""
+    if job.cancel.reason == "shutdown":
+        raise JobCancelled
+    bulk.refresh_from_db(fields=["abort_requested_at"])
+    if job.cancel.is_set() and bulk.abort_requested_at is None:
+        bulk.abort_requested_at = timezone.now()
+        bulk.save(update_fields=["abort_requested_at"])
+    return bulk.abort_requested_at is not None
+
+
+def _page(matching: QuerySet[Job], cursor: UUID | None) -> list[UUID]:
+    rows = matching if cursor is None else matching.filter(pk__gt=cursor)
+    return list(rows.order_by("pk").values_list("pk", flat=True)[: operations.BATCH])
+
+
+def _do_page(bulk: BulkOperation, ids: list[UUID]) -> None:
+    done = operations.carry_out(bulk.operation, ids, by=bulk.by, **bulk.options)
+    left = operations.why_not([job_id for job_id in ids if job_id not in done], bulk.operation.removesuffix("_now"))
+    bulk.refused = dict(Counter(bulk.refused) + Counter(left.values()))
+    bulk.cursor, bulk.seen, bulk.done = ids[-1], bulk.seen + len(ids), bulk.done + len(done)
+    bulk.save(update_fields=["refused", "cursor", "seen", "done"])
+
+
+def _finish(bulk: BulkOperation, state: str) -> dict[str, Any]:
+    with transaction.atomic():
+        bulk.state, bulk.finished_at = state, timezone.now()
+        bulk.save(update_fields=["state", "finished_at"])
+        log = OperationLog.objects.get(pk=bulk.log_id)
+        log.requested, log.done = max(log.requested, bulk.done), bulk.done
+        log.detail = {"bulk_operation": str(bulk.pk), "seen": bulk.seen, "refused": bulk.refused}
+        audit.finish(log, outcome=state if state != "done" else "")
+    return _summary(bulk)
+
+
+def _summary(bulk: BulkOperation) -> dict[str, Any]:
+    return {"state": bulk.state, "seen": bulk.seen, "done": bulk.done, "refused": bulk.refused}
+
+
+def _frozen(search: str, *, newest: UUID | None, now: datetime, partition_key: str) -> QuerySet[Job]:
+    """What a search finds among the jobs that existed when `newest` was the newest."""
+    jobs = Job.objects.filter(pk__lte=newest) if newest else Job.objects.none()
+    if partition_key:
+        jobs = jobs.filter(partition_key=partition_key)
+    return everything(search, now=now, within=jobs)

@@ -1,0 +1,17 @@
+"""The ledger's own actors: interfaces of a few lines."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import dramatiq
+
+from queueadmin import bulk
+from queueadmin.context import current_job
+
+
+@dramatiq.actor(queue_name="control", max_attempts=20)
+def run_bulk_operation(bulk_id: str) -> Any:
+    """Carry out what a person asked for on all jobs of a search; a queue of its own, which no backlog delays."""
+    return bulk.run(UUID(bulk_id), current_job())
