@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("queueadmin", "0005_audit_chain"),
+        ("queueadmin", "0006_concurrency_limits"),
     ]
 
     operations = [
