@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -277,8 +277,9 @@ def _cancel_or_ask(ids: Sequence[UUID], by: str) -> set[UUID]:
 def _change_priority(ids: Sequence[UUID], by: str, priority: int) -> list[UUID]:
     changed = lifecycle.change_priority(ids, priority=priority, by=by)
     waiting = [job for state, job in changed if state == State.PENDING]
-    gone = [(job.queue, job.id) for job in waiting]
-    transaction.on_commit(partial(_forget, gone))  # their old places; with Redis down they keep both, which is harmless
+    # Out of both bands, since the old priority is not known any more; with Redis down they keep both, which is harmless.
+    places = [replace(job, priority=band) for job in waiting for band in (LOWEST_PRIORITY, HIGHEST_PRIORITY)]
+    transaction.on_commit(partial(_forget, places))
     _publish(waiting)
     return [job.id for _, job in changed]
 
