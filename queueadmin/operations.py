@@ -277,7 +277,7 @@ def _cancel_or_ask(ids: Sequence[UUID], by: str) -> set[UUID]:
 def _change_priority(ids: Sequence[UUID], by: str, priority: int) -> list[UUID]:
     changed = lifecycle.change_priority(ids, priority=priority, by=by)
     waiting = [job for state, job in changed if state == State.PENDING]
-    # Out of both bands, since the old priority is not known any more; with Redis down they keep both, which is harmless.
+    # Out of both bands: the old priority is not known any more. With Redis down they keep both, which is harmless.
     places = [replace(job, priority=band) for job in waiting for band in (LOWEST_PRIORITY, HIGHEST_PRIORITY)]
     transaction.on_commit(partial(_forget, places))
     _publish(waiting)
