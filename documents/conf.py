@@ -125,7 +125,13 @@ def sandbox() -> Sandbox:
     with _sandbox_lock:
         if _sandbox is None:
             work_directory().mkdir(parents=True, exist_ok=True, mode=0o700)
-            _sandbox = Sandbox(extraction_limits(), size=os.cpu_count() or 1, temp_root=work_directory())
+            _sandbox = Sandbox(
+                extraction_limits(),
+                size=os.cpu_count() or 1,
+                registry=settings.EXTRACTION_REGISTRY,
+                python_path=settings.EXTRACTION_PATH,
+                temp_root=work_directory(),
+            )
         return _sandbox
 
 

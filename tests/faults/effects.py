@@ -6,12 +6,13 @@ A line is one `write` of an O_APPEND file, so lines of many processes neither mi
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLE = "FAULTS_EFFECTS"
-STARTED, ENDED, ANNOUNCED, ACCEPTED = "started", "ended", "announced", "accepted"
+STARTED, ENDED, ANNOUNCED, ACCEPTED, REFUSED = "started", "ended", "announced", "accepted", "refused"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class Effect:
 
 def record(kind: str, number: int, attempt: int, *, about: str = "-") -> None:
     """Append a line to the log that the environment names."""
-    line = f"{kind} {number} {attempt} {os.getpid()} {time.time():.6f} {about}\n"
+    at = time.clock_gettime(time.CLOCK_REALTIME)  # not `time.time`, which a fault turns forward
+    line = f"{kind} {number} {attempt} {os.getpid()} {at:.6f} {about}\n"
     log = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(log, line.encode())
@@ -36,11 +38,27 @@ def record(kind: str, number: int, attempt: int, *, about: str = "-") -> None:
         os.close(log)
 
 
-def read(path: Path) -> list[Effect]:
-    """Everything that happened so far."""
-    if not path.exists():
-        return []
-    return [_effect(line) for line in path.read_text().splitlines()]
+class EffectLog:
+    """What happened so far, for the harness, which asks often: only new lines are read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._offset = 0
+        self._effects: list[Effect] = []
+
+    def read(self, *, first: int = 0) -> list[Effect]:
+        """Every effect from place `first` in the log on."""
+        with self._lock:
+            if self.path.exists():
+                with self.path.open("rb") as file:
+                    file.seek(self._offset)
+                    new = file.read()
+                whole, _, _ = new.rpartition(b"\n")
+                if whole:
+                    self._offset += len(whole) + 1
+                    self._effects += map(_effect, whole.decode().split("\n"))
+            return self._effects[first:]
 
 
 def _effect(line: str) -> Effect:

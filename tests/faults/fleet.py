@@ -1,4 +1,4 @@
-"""Worker masters that are started again when they die, as `manage.py up` or systemd would."""
+"""Worker masters and a web server that are started again when they die, as `manage.py up` or systemd would."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import httpx
 import psutil
 
 from tests.bench.environment import Process
@@ -88,17 +89,40 @@ class Master:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
-class Fleet:
-    """Masters under supervision. A context manager: stops them, in order, at the end."""
+@dataclass(eq=False)
+class WebServer(Master):
+    """The web server; ready when it answers at `url`."""
 
-    def __init__(self, masters: Sequence[Master]) -> None:
+    url: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        if not self.is_alive:
+            return False
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/health/live", timeout=2.0).status_code == 200
+        return False
+
+
+class Fleet:
+    """Worker masters, and perhaps a web server, under supervision. A context manager: they are gone at its end.
+
+    `masters` are the workers: what faults of workers choose from.
+    """
+
+    def __init__(self, masters: Sequence[Master], web: WebServer | None = None) -> None:
         self.masters = list(masters)
+        self.web = web
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="fleet", daemon=True)
         self._lock = threading.Lock()
 
+    @property
+    def everybody(self) -> list[Master]:
+        return [*self.masters, *([self.web] if self.web else [])]
+
     def __enter__(self) -> Fleet:
-        for master in self.masters:
+        for master in self.everybody:
             if not master.kept_down:
                 master.start()
         self._thread.start()
@@ -108,12 +132,12 @@ class Fleet:
         self.stop()
 
     def wait_ready(self, seconds: float = 60.0) -> None:
-        """Until every master that should run takes jobs. Raises TimeoutError."""
+        """Until everybody that should run takes jobs or requests. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
-        while not all(master.is_ready or master.kept_down for master in self.masters):
+        while not all(master.is_ready or master.kept_down for master in self.everybody):
             if time.monotonic() > deadline:
-                outputs = "\n".join(master.output()[-1500:] for master in self.masters if not master.is_ready)
-                raise TimeoutError(f"workers did not start:\n{outputs}")
+                outputs = "\n".join(master.output()[-1500:] for master in self.everybody if not master.is_ready)
+                raise TimeoutError(f"processes did not start:\n{outputs}")
             time.sleep(_POLL_SECONDS)
 
     def deploy(self, master: Master) -> tuple[int | None, float]:
@@ -145,17 +169,11 @@ class Fleet:
                     master.start()
 
     def stop(self) -> None:
+        """Kill everybody: nobody will ask what they would have done."""
         self._halt.set()
         if self._thread.is_alive():
             self._thread.join()
-        for master in self.masters:
-            master.signal_all(signal.SIGCONT)
-            if master.is_alive and master.process is not None and master.process.process is not None:
-                master.process.process.terminate()
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while any(master.is_alive for master in self.masters) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-        for master in self.masters:
+        for master in self.everybody:
             leftovers = master.family()
             master.kill()
             for process in leftovers:
@@ -169,7 +187,7 @@ class Fleet:
     def _watch(self) -> None:
         while not self._halt.wait(_POLL_SECONDS):
             with self._lock:
-                dead = [master for master in self.masters if not master.is_alive and not master.kept_down]
+                dead = [master for master in self.everybody if not master.is_alive and not master.kept_down]
             for master in dead:
                 master.deaths += 1
                 self._bury_leftovers(master)

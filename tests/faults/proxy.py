@@ -17,8 +17,10 @@ from typing import Any
 
 _CHUNK = 65_536
 _READY_FOR_QUERY = b"Z\x00\x00\x00\x05"
-_EMPTY_REPLIES = (b"*-1", b"$-1", b"*0", b"_", b"-")
-"""Redis has nothing to give, or refuses (a script it does not know yet): dropping this would lose nothing."""
+_REFUSED = b"-"
+"""Redis refuses: it does not know the script yet."""
+_EMPTY_REPLIES = (b"*-1", b"$-1", b"*0", b"_")
+"""Redis has nothing to give: dropping this reply to a command that fetches would lose nothing."""
 
 
 class Loop:
@@ -49,11 +51,23 @@ class Loop:
 
 @dataclass(kw_only=True)
 class Drop:
-    """Swallow the next `left` replies to commands that contain `marker`, and close their connections."""
+    """Swallow the next `left` replies to commands that contain `marker`, and close their connections.
+
+    A refusal is passed on: nothing took effect. So is an empty reply, unless the command is one that has no other.
+    """
 
     marker: bytes
     left: int
+    even_empty: bool = False
     dropped: int = 0
+
+
+@dataclass(eq=False)
+class Catch:
+    """Keep the next command that contains `marker` from the server: its sender stands right before it took effect."""
+
+    marker: bytes
+    caught: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(eq=False)
@@ -89,6 +103,7 @@ class Proxy:
     """Seconds that every chunk waits, in both directions."""
 
     drops: list[Drop] = field(default_factory=list)
+    catches: list[Catch] = field(default_factory=list)
     _pairs: set[_Pair] = field(default_factory=set)
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
@@ -118,16 +133,23 @@ class Proxy:
         """End of `hold`."""
         self.loop.loop.call_soon_threadsafe(self._open.set)
 
-    def drop(self, marker: bytes, *, times: int = 1) -> Drop:
+    def drop(self, marker: bytes, *, times: int = 1, even_empty: bool = False) -> Drop:
         """Drop the replies to the next `times` commands that contain `marker`."""
-        order = Drop(marker=marker, left=times)
+        order = Drop(marker=marker, left=times, even_empty=even_empty)
         self.drops.append(order)
+        return order
+
+    def catch(self, marker: bytes) -> Catch:
+        """Stop the next command that contains `marker`; its connection hangs until it is cut."""
+        order = Catch(marker)
+        self.catches.append(order)
         return order
 
     def heal(self) -> None:
         """Be a plain wire again."""
         self.refusing, self.delay = False, 0.0
         self.drops.clear()
+        self.catches.clear()
         self.let_go()
 
     def close(self) -> None:
@@ -165,12 +187,22 @@ class Proxy:
     async def _up(self, pair: _Pair, reader: asyncio.StreamReader) -> None:
         while data := await reader.read(_CHUNK):
             await self._through()
-            for order in self.drops:
+            if self._is_caught(data):
+                await asyncio.Event().wait()  # until the connection is cut
+            for order in list(self.drops):
                 if order.left > 0 and pair.swallow is None and order.marker in data:
                     order.left -= 1
                     pair.swallow, pair.swallowed = order, b""
             pair.server.write(data)
             await pair.server.drain()
+
+    def _is_caught(self, data: bytes) -> bool:
+        for order in list(self.catches):
+            if order.marker in data:
+                self.catches.remove(order)
+                order.caught.set()
+                return True
+        return False
 
     async def _down(self, pair: _Pair, reader: asyncio.StreamReader) -> None:
         while data := await reader.read(_CHUNK):
@@ -193,10 +225,14 @@ class Proxy:
         pair.swallowed += data
         if self.postgres and _READY_FOR_QUERY not in pair.swallowed:
             return b""
-        if not self.postgres and pair.swallowed.startswith(_EMPTY_REPLIES):
+        if not self.postgres and _is_no_loss(pair.swallowed, order):
             pair.swallow = None
             order.left += 1
             return pair.swallowed
         order.dropped += 1
         pair.abort()
         return b""
+
+
+def _is_no_loss(reply: bytes, order: Drop) -> bool:
+    return reply.startswith(_REFUSED) or (not order.even_empty and reply.startswith(_EMPTY_REPLIES))

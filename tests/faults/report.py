@@ -10,37 +10,39 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.checks import Findings
+from tests.faults.findings import Findings
 
 Row = Findings
+Results = Mapping[str, Mapping[str, Row]]
+"""Contender -> fault -> what it cost."""
 
 
-def table(console: Console, results: Mapping[str, Sequence[Row]]) -> None:
+def table(console: Console, results: Results) -> None:
     """One line per fault and contender."""
     shown = Table(title="Faults")
     for name, justify in (
-        ("fault", "left"), ("", "left"), ("jobs", "right"), ("lost", "right"), ("run again", "right"),
+        ("fault", "left"), ("", "left"), ("jobs", "right"), ("met", "right"), ("lost", "right"), ("run again", "right"),
         ("double outcomes", "right"), ("recovery p50 s", "right"), ("p99 s", "right"), ("", "left"),
     ):  # fmt: skip
         shown.add_column(name, justify=justify)  # type: ignore[arg-type]  # rich's literal
-    beside = {kind: {row.fault: row for row in rows} for kind, rows in results.items()}
-    for fault in dict.fromkeys(row.fault for rows in results.values() for row in rows):
-        for kind, row in ((kind, rows[fault]) for kind, rows in beside.items() if fault in rows):
-            shown.add_row(
-                row.fault, kind, str(row.jobs), str(row.lost), str(row.duplicated), str(row.doubled),
-                f"{row.recovery(0.5):.1f}", f"{row.recovery(0.99):.1f}", "; ".join(row.broken),
-                style="" if row.is_clean or kind != "ledger" else "red",
-            )  # fmt: skip
+    for fault in dict.fromkeys(name for rows in results.values() for name in rows):
+        for kind, rows in results.items():
+            if row := rows.get(fault):
+                shown.add_row(
+                    row.fault, kind, str(row.jobs), str(row.met), str(row.lost), str(row.duplicated), str(row.doubled),
+                    f"{row.recovery(0.5):.1f}", f"{row.recovery(0.99):.1f}", "; ".join(row.broken),
+                    style="" if row.is_clean or kind != "ledger" else "red",
+                )  # fmt: skip
     console.print(shown)
 
 
-def as_json(results: Mapping[str, Sequence[Row]], *, seed: int, jobs: int) -> dict[str, Any]:
+def as_json(results: Results, *, seed: int, jobs: int) -> dict[str, Any]:
     return {
         "seed": seed,
         "jobs": jobs,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "results": {kind: [row.as_dict() for row in rows] for kind, rows in results.items()},
+        "results": {kind: [row.as_dict() for row in rows.values()] for kind, rows in results.items()},
     }
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import redis
 from rich.console import Console
 
-from tests.faults.catalogue import BY_NAME, FAIL_OVERS, FAULTS
+from tests.faults.catalogue import BY_NAME, FAIL_OVERS, FAULTS, Fault
 from tests.faults.proxy import Loop, Proxy
 from tests.faults.runner import Campaign
 from tests.faults.world import LEDGER, World, servers_started, world
@@ -18,27 +21,37 @@ from tests.servers import ValkeyServer
 
 @pytest.fixture(scope="module")
 def broken_world() -> Iterator[World]:
-    """Two workers, a Valkey and a PostgreSQL of their own, each behind proxies."""
-    with servers_started() as (valkey, postgres), world(LEDGER, valkey, postgres) as made:
+    """Two workers, a web server, an object store, a Valkey and a PostgreSQL of their own, most behind proxies."""
+    with servers_started() as backends, world(LEDGER, backends, documents=True) as made:
         yield made
 
 
+def short(name: str, **less: Any) -> Fault:
+    """A fault of the catalogue that strikes less often, or for less long, with fewer documents about."""
+    fault = BY_NAME[name]
+    return replace(fault, act=partial(fault.act, **less), lasts=1.5, documents=0.1)
+
+
 def test_nothing_is_lost_and_nothing_ends_twice(broken_world: World) -> None:
-    # Given workers at work
+    # Given workers at work, on documents too
     campaign = Campaign(broken_world, seed=7, jobs=0, console=Console(stderr=True))
-    # When replies are lost at every hop, Redis forgets and a worker dies
-    faults = ["drop_publish", "drop_pop", "drop_claim", "drop_outcome", "flushall", "kill_worker"]
-    found = campaign.run_in_turn(faults, jobs=600)
+    # When replies are lost at every hop, the store has a bad day, Redis forgets, and the web server and a worker die
+    faults = [
+        *(short(name, times=5) for name in ("drop_publish", "drop_pop", "drop_claim", "drop_outcome")),
+        short("store_truncates", seconds=2.0), short("kill_web", times=1), short("flushall"), short("kill_worker"),
+    ]  # fmt: skip
+    found = campaign.run_in_turn(faults, jobs=500)
     # Then everything that was accepted ended once, soon, and left nothing behind
-    assert found.jobs == 600
+    assert found.jobs == 500
     assert (found.lost, found.doubled, found.broken) == (0, 0, [])
     assert found.recovery(0.99) <= 20
-    # And a worker did die, and was started again
+    # And each fault struck, and a worker did die, and was started again
+    assert found.struck >= 4 * 5 + 4
     assert sum(master.deaths for master in broken_world.fleet.masters) >= 1
 
 
 def test_every_fault_has_a_name_and_says_what_it_does() -> None:
-    assert len(BY_NAME) == len(FAULTS) + len(FAIL_OVERS) >= 30
+    assert len(BY_NAME) == len(FAULTS) + len(FAIL_OVERS) >= 40
     assert all(fault.does for fault in BY_NAME.values())
 
 

@@ -1,99 +1,134 @@
 """`python -m tests.faults.apps.submit '{...}'`: a client that submits jobs and insists until each is accepted.
 
-What is accepted is written to the effect log, as a client remembers its 202. A job's message is the same however often
-it is sent: that is what a client does whose reply was lost.
+What is accepted is written to the effect log, as a client remembers its 202.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
-import random
 import sys
 import time
-from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+from typing import Any, Protocol
 
 import django
 import redis
 
 from tests.faults import effects
+from tests.faults.apps.plan import WORK, Job, Plan, content, object_key
+
+API_VARIABLE = "FAULTS_API"
+"""JSON of what a client of the API needs: `url`, `key`, `callback`, and of the store `s3` and `bucket`."""
 
 _PAUSE_SECONDS = 0.2
 _BURST_SECONDS = 2.0
 """Submissions come in bursts, so that faults find jobs that wait as well as jobs that run."""
 
-_DURATIONS = (0.0, 0.02, 0.1, 0.4)
+_EXPECTED_REFUSALS = frozenset({409, 503})
+"""Under way already, and: the database is away. Anything else that is no 202 is a defect."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Jobs `first` to `last` - 1, spread over `seconds`. `every` says which share has a delay or a follow-up."""
+class Refused(Exception):
+    """The web server did not accept a document. Its first argument is the status."""
 
-    run: str
-    seed: int
-    first: int
-    last: int
-    seconds: float
-    actor: str = "work"
-    delayed: float = 0.1
-    followed: float = 0.2
-    give_up_seconds: float = 60.0
+
+class Route(Protocol):
+    """A way to submit."""
+
+    def submit(self, job: Job) -> str:
+        """Submit once; returns the id under which the job was accepted."""
 
 
 def main(plan: Plan) -> None:
     django.setup()
     importlib.import_module(os.environ["DJANGO_SETTINGS_MODULE"].rpartition(".")[0] + ".tasks")
+    actors, api = ByActor(plan), ByApi(plan) if plan.documents else None
     started = time.monotonic()
     for place, number in enumerate(range(plan.first, plan.last)):
         due = plan.seconds * place / (plan.last - plan.first)
         ahead = started + due - due % _BURST_SECONDS - time.monotonic()
         if ahead > 0:
             time.sleep(ahead)
-        _insist(plan, number)
+        job = plan.job(number)
+        route: Route = actors if api is None or job.kind == WORK else api
+        _insist(plan, job, route)
 
 
-def _insist(plan: Plan, number: int) -> None:
+def _insist(plan: Plan, job: Job, route: Route) -> None:
     deadline = time.monotonic() + plan.give_up_seconds
     while True:
         try:
-            effects.record(effects.ACCEPTED, number, 0, about=_send(plan, number))
+            effects.record(effects.ACCEPTED, job.number, 0, about=route.submit(job))
             return
         except _passing_errors() as error:
             if time.monotonic() > deadline:
-                print(f"job {number} was not accepted: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201  # the harness reads it
+                print(f"job {job.number} was not accepted: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201  # the harness reads it
                 return
             time.sleep(_PAUSE_SECONDS)
 
 
 def _passing_errors() -> tuple[type[Exception], ...]:
+    import httpx
+    from botocore.exceptions import BotoCoreError, ClientError
     from django.db import DatabaseError, InterfaceError
     from dramatiq.errors import ConnectionError as BrokerConnectionError
 
-    return (DatabaseError, InterfaceError, redis.RedisError, BrokerConnectionError, OSError)
+    return (
+        DatabaseError, InterfaceError, redis.RedisError, BrokerConnectionError, OSError, httpx.HTTPError, Refused,
+        BotoCoreError, ClientError,
+    )  # fmt: skip
 
 
-def _send(plan: Plan, number: int) -> str:
-    """Send job `number`; returns the id under which it was accepted."""
-    import dramatiq
-    from django.db import close_old_connections
+class ByActor:
+    """Sends to an actor, as code of the same project does."""
 
-    close_old_connections()
-    dice = random.Random(f"{plan.seed}:{plan.run}:{number}")
-    broker = dramatiq.get_broker()
-    actor = broker.get_actor(plan.actor)
-    digest = hashlib.sha256(f"{plan.run}:{number}".encode()).digest()
-    options: dict[str, Any] = {}
-    if "follow_up" in broker.actor_options | {"follow_up"} and "announce" in broker.actors:
-        options = {"follow_up": broker.get_actor("announce")} if dice.random() < plan.followed else {}
-    message = actor.message_with_options(args=(number, dice.choice(_DURATIONS)), **options).copy(
-        message_id=str(UUID(bytes=digest[:16], version=4)), message_timestamp=1_700_000_000_000 + number
-    )
-    delay = int(dice.uniform(500, 2500)) if dice.random() < plan.delayed else None
-    return str(broker.enqueue(message, delay=delay).message_id)
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def submit(self, job: Job) -> str:
+        import dramatiq
+        from django.db import close_old_connections
+
+        close_old_connections()
+        broker = dramatiq.get_broker()
+        actor = broker.get_actor(self._plan.actor)
+        options: dict[str, Any] = {}
+        if job.followed and "announce" in broker.actors:
+            options = {"follow_up": broker.get_actor("announce")}
+        message = actor.message_with_options(args=(job.number, job.seconds), **options).copy(
+            message_id=self._plan.message_id(job.number), message_timestamp=1_700_000_000_000 + job.number
+        )
+        return str(broker.enqueue(message, delay=job.delay).message_id)
+
+
+class ByApi:
+    """Puts a document into the object store and posts it to the web server, as a backend does."""
+
+    def __init__(self, plan: Plan) -> None:
+        import boto3
+        import httpx
+        from botocore.config import Config
+
+        self._plan = plan
+        self._api: dict[str, Any] = json.loads(os.environ[API_VARIABLE])
+        self._http = httpx.Client(headers={"Authorization": f"Bearer {self._api['key']}"}, timeout=10.0)
+        self._store = boto3.client("s3", config=Config(retries={"total_max_attempts": 1}), **self._api["s3"])
+
+    def submit(self, job: Job) -> str:
+        key = object_key(self._plan.run, job.number)
+        self._store.put_object(Bucket=self._api["bucket"], Key=key, Body=content(self._plan.run, job))
+        body = {
+            "document_id": f"doc-{job.number}", "user_id": "faults", "file_name": f"{job.number}.txt", "r2_key": key,
+            "content_type": "text/plain", "callback_url": self._api["callback"], "metadata": {"number": job.number},
+        }  # fmt: skip
+        headers = {"Idempotency-Key": self._plan.message_id(job.number)}
+        answer = self._http.post(f"{self._api['url']}/api/documents/process", json=body, headers=headers)
+        if answer.status_code != 202:
+            if answer.status_code not in _EXPECTED_REFUSALS:
+                effects.record(effects.REFUSED, job.number, 0, about=str(answer.status_code))
+            raise Refused(answer.status_code, answer.text[:300])
+        return str(answer.json()["task_id"])
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def cut_postgres(world: World, dice: random.Random) -> None:
 
 def hold_postgres(world: World, dice: random.Random) -> None:
     """One worker's connections to the database are half-open for long, then they die."""
-    proxy = dice.choice(world.postgres_proxies[:-1])
+    proxy = dice.choice(world.worker_databases)
     with wires.held([proxy]):
         time.sleep(20.0)
         proxy.cut()
@@ -127,7 +127,7 @@ def slow_postgres(world: World, dice: random.Random) -> None:
 
 def isolate_worker(world: World, dice: random.Random) -> None:
     """One worker reaches neither server for longer than it may be silent, and is condemned while it works on."""
-    link = world.links[dice.randrange(len(world.links) - 1)]
+    link = dice.choice(world.links.workers)
     for proxy in link.both():
         proxy.refusing = True
         proxy.cut()
@@ -136,23 +136,23 @@ def isolate_worker(world: World, dice: random.Random) -> None:
         proxy.refusing = False
 
 
-def drop_submit(world: World, dice: random.Random) -> None:
+def drop_submit(world: World, dice: random.Random, *, times: int = 20) -> int:
     """The client never hears that its job is committed, and sends it again."""
-    wires.drop(world.postgres_proxies[-1:], b"INSERT INTO queueadmin_job " if world.is_ledger else b"INSERT INTO", 10)
+    marker = b"INSERT INTO queueadmin_job " if world.is_ledger else b"INSERT INTO"
+    return wires.drop([world.links.client.postgres, world.links.web.postgres], marker, times)
 
 
-def drop_claim(world: World, dice: random.Random) -> None:
+def drop_claim(world: World, dice: random.Random, *, times: int = 20) -> int:
     """The worker never hears what it claimed."""
-    wires.drop(world.postgres_proxies[:-1], b"token = w.token" if world.is_ledger else b"django_dramatiq_task", 10)
+    return wires.drop(world.worker_databases, b"token = w.token" if world.is_ledger else b"django_dramatiq_task", times)
 
 
-def drop_outcome(world: World, dice: random.Random) -> None:
+def drop_outcome(world: World, dice: random.Random, *, times: int = 20) -> int:
     """The worker never hears that outcomes are committed."""
-    wires.drop(
-        world.postgres_proxies[:-1], b"failures = j.failures" if world.is_ledger else b"django_dramatiq_task", 10
-    )
+    marker = b"failures = j.failures" if world.is_ledger else b"django_dramatiq_task"
+    return wires.drop(world.worker_databases, marker, times)
 
 
-def drop_commit(world: World, dice: random.Random) -> None:
+def drop_commit(world: World, dice: random.Random, *, times: int = 15) -> int:
     """The reply to COMMIT is lost, whoever said it."""
-    wires.drop(world.postgres_proxies, b"COMMIT", 6)
+    return wires.drop(world.postgres_proxies, b"COMMIT", times)

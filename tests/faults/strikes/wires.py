@@ -8,14 +8,18 @@ from collections.abc import Iterator, Sequence
 
 from tests.faults.proxy import Proxy
 
+_DROP_SECONDS = 8.0
 
-def drop(proxies: Sequence[Proxy], marker: bytes, times: int) -> None:
-    orders = [(proxy, proxy.drop(marker, times=times)) for proxy in proxies]
-    deadline = time.monotonic() + 8.0
-    while time.monotonic() < deadline and any(order.left for _, order in orders):
-        time.sleep(0.05)
-    for proxy, _ in orders:
+
+def drop(proxies: Sequence[Proxy], marker: bytes, times: int, *, even_empty: bool = False) -> int:
+    """Drop `times` replies, on whichever wire the next such commands come; returns how many there were in time."""
+    orders = [proxy.drop(marker, times=times, even_empty=even_empty) for proxy in proxies]
+    deadline = time.monotonic() + _DROP_SECONDS
+    while time.monotonic() < deadline and sum(order.dropped for order in orders) < times:
+        time.sleep(0.02)
+    for proxy in proxies:
         proxy.drops.clear()
+    return sum(order.dropped for order in orders)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Faults of our own processes: killed, stopped, deployed, poisoned."""
+"""Faults of the workers: killed, stopped, deployed, poisoned, with a clock that is wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import contextlib
 import random
 import signal
 import time
+from collections.abc import Iterator, Mapping
 
 import psutil
 
-from tests.faults.fleet import DRAIN_SECONDS
+from tests.faults.apps.ledger.clock import VARIABLE as CLOCK
+from tests.faults.apps.plan import Plan
+from tests.faults.fleet import DRAIN_SECONDS, Master
 from tests.faults.world import World
 
 
@@ -65,20 +68,10 @@ def deploy(world: World, dice: random.Random) -> None:
                 world.notes.append(f"a drain ended with {code} after {took:.1f} s")
 
 
-def kill_client(world: World, dice: random.Random) -> None:
-    """The submitting process dies between its commit and its publish: Redis holds still, then it is killed."""
-    link = world.links[-1]
-    link.redis.hold()
-    time.sleep(dice.uniform(0.05, 0.4))
-    if world.client is not None:
-        world.client.kill()
-    link.redis.let_go()
-
-
 def poison(world: World, dice: random.Random) -> None:
     """Two jobs that kill their process, among ordinary ones."""
     first, last = world.poison
-    client = world.submit(seed=0, first=first, last=last, seconds=0.0, actor="poison")
+    client = world.submit(Plan(run=world.run, seed=0, first=first, last=last, seconds=0.0, actor="poison"))
     assert client.process is not None
     client.process.wait(60)
     client.close()
@@ -87,11 +80,30 @@ def poison(world: World, dice: random.Random) -> None:
 
 def old_code(world: World, dice: random.Random) -> None:
     """One worker still runs the last deployment's code, which lacks the actor."""
-    master = dice.choice(world.fleet.masters)
-    plain = dict(master.environment)
-    master.environment = plain | {"FAULTS_OLD_CODE": "1"}
-    world.fleet.deploy(master)
+    with _environments({dice.choice(world.fleet.masters): {"FAULTS_OLD_CODE": "1"}}, world):
+        time.sleep(8.0)
+
+
+def clocks(world: World, dice: random.Random) -> None:
+    """The hosts disagree about the time: a worker is two hours ahead, another two behind, the web server one behind."""
+    offsets = (7200, -7200, -3600)
+    wrong = {master: {CLOCK: str(offset)} for master, offset in zip(world.fleet.everybody, offsets, strict=False)}
+    with _environments(wrong, world):
+        time.sleep(8.0)
+
+
+@contextlib.contextmanager
+def _environments(changes: Mapping[Master, Mapping[str, str]], world: World) -> Iterator[None]:
+    """Processes started anew with more in their environment, and at the end without it again."""
+    plain = {master: master.environment for master in changes}
+    for master, more in changes.items():
+        master.environment = {**plain[master], **more}
+        world.fleet.deploy(master)
     world.fleet.wait_ready()
-    time.sleep(8.0)
-    master.environment = plain
-    world.fleet.deploy(master)
+    try:
+        yield
+    finally:
+        for master, environment in plain.items():
+            master.environment = environment
+            world.fleet.deploy(master)
+        world.fleet.wait_ready()

@@ -1,13 +1,38 @@
-"""Actors that say in the effect log when they start and end."""
+"""Actors that say in the effect log when they start and end, and the service's own, of which the harness says it."""
 
 import os
 import signal
 import time
+from pathlib import PurePosixPath
+from typing import Any
 
 import dramatiq
+from dramatiq.middleware import Middleware
 
 from queueadmin.context import current_job
 from tests.faults import effects
+
+
+class Watch(Middleware):
+    """Notes executions of the service's own actor, which is run as it is."""
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        self._note(effects.STARTED, message)
+
+    def after_process_message(
+        self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, *, result: Any = None, exception: Any = None
+    ) -> None:
+        if exception is None:
+            self._note(effects.ENDED, message)
+
+    @staticmethod
+    def _note(kind: str, message: dramatiq.MessageProxy) -> None:
+        if message.actor_name == "ingest_document":
+            number = int(PurePosixPath(message.kwargs["r2_key"]).stem)
+            effects.record(kind, number, current_job().attempt, about=message.message_id)
+
+
+dramatiq.get_broker().add_middleware(Watch())
 
 
 @dramatiq.actor(queue_name="faults")
