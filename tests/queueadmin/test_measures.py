@@ -13,7 +13,17 @@ from queueadmin.broker import LedgerRedisBroker
 from queueadmin.context import current_job
 from queueadmin.ids import new_token, uuid7
 from queueadmin.jobs import Claim, ClaimedJob, Outcome
-from queueadmin.measures import BOUNDS, JOB_RUN, JOB_STAGE, JOB_WAIT, MAX_SERIES, OTHER, Measures, Reading
+from queueadmin.measures import (
+    BOUNDS,
+    JOB_RUN,
+    JOB_STAGE,
+    JOB_WAIT,
+    MAX_SERIES,
+    OTHER,
+    REPUBLISHED,
+    Measures,
+    Reading,
+)
 from queueadmin.models import Job, Measure, WorkerProcess
 from tests.queueadmin.factories import WORKER, claimed, submitted
 from tests.servers import wait_until
@@ -175,6 +185,20 @@ def test_a_real_worker_writes_what_it_measured(
     # Then its rows say so
     found = {(reading.name, reading.labels): reading.count for reading in measure_rows.read()}
     assert found == {(JOB_WAIT, ("q", "staged")): 3, (JOB_RUN, ("q", "staged")): 3, (JOB_STAGE, ("staged", "look")): 3}
+
+
+def test_what_the_sweep_had_to_publish_is_counted(
+    broker: LedgerRedisBroker, run_worker: Callable[..., dramatiq.Worker]
+) -> None:
+    # Given a job whose id never reached the broker
+    dramatiq.actor(lambda: None, actor_name="act", queue_name="q", broker=broker)
+    job_id = submitted()
+    # When a worker has found and run it
+    running = run_worker()
+    wait_until(lambda: Job.objects.filter(pk=job_id, state="completed").exists(), what="the job")
+    running.stop(timeout=5000)
+    # Then
+    assert {reading.total for reading in measure_rows.read() if reading.name == REPUBLISHED} == {1.0}
 
 
 def test_a_beat_says_how_far_the_writer_is_behind() -> None:

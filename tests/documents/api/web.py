@@ -15,10 +15,11 @@ class WebServer(Server):
 
     name = "web"
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(self, variables: Mapping[str, str], *, workers: int = 1) -> None:
         super().__init__()
         self.port = free_port()
         self.variables = variables
+        self.workers = workers
 
     @property
     def url(self) -> str:
@@ -27,7 +28,7 @@ class WebServer(Server):
     def command(self) -> Sequence[str]:
         return [
             sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
-            "--workers", "1", "--blocking-threads", "8", "--no-ws", "ingestion_site.wsgi:application",
+            "--workers", str(self.workers), "--blocking-threads", "8", "--no-ws", "ingestion_site.wsgi:application",
         ]  # fmt: skip
 
     def environment(self) -> Mapping[str, str]:
