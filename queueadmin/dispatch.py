@@ -10,21 +10,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from queueadmin import lifecycle, lookup, measure_rows, minutes, presence
 from queueadmin.conf import QueueSettings
 from queueadmin.exceptions import BrokerUnavailable
-from queueadmin.jobs import Ready, order_key_now
-from queueadmin.measures import REPUBLISHED, Measures
+from queueadmin.jobs import order_key_now
+from queueadmin.measures import Measures
 from queueadmin.parking import Parking
 from queueadmin.publisher import Publisher
 from queueadmin.ready import ReadySets
+from queueadmin.sweep import Sweeper
 
 if TYPE_CHECKING:
     from dramatiq import Actor
@@ -43,62 +43,10 @@ _PERIODIC_SECONDS = 5.0
 _MAINTENANCE_SECONDS = 60.0
 _PROMOTE_BATCH = 500
 _RESCUE_BATCH = 500
-_SWEEP_PAGE = 1000
-_SWEEP_STEP_SECONDS = 0.2
-"""How long one step may sweep: promoting and rescuing must not wait until a million jobs have been looked at."""
-_SWEEP_REST = 3.0
-"""A sweep after a fault comes no sooner than this many times the last one's duration, and no sooner than a second."""
-_EVER = 2**62
-_YOUNG_MICROSECONDS = 2_000_000
-"""A job this young is probably being published by whoever submitted it."""
+_HURRY_SECONDS = 0.02
+"""Between two steps while jobs wait for a sweep."""
 _FORGET_WORKERS_HOURS = 15 * 24.0
 """A little longer than the events of failed jobs are kept: their history names the worker of each attempt."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Swept:
-    """What a sweep did: pending jobs looked at, ids that were missing and are published now."""
-
-    pending: int
-    republished: int
-
-
-def sweep(
-    sets: ReadySets, *, spare_young: bool = True, on_progress: Callable[[int], object] = lambda pending: None
-) -> Swept:
-    """Publish every pending job that no ready set holds: a lost publish, a lost pop, a flushed Redis.
-
-    With `spare_young` not those that whoever submitted them is probably publishing right now. Raises BrokerUnavailable.
-    """
-    swept = Swept(pending=0, republished=0)
-    for swept in sweep_pages(sets, spare_young=spare_young):
-        on_progress(swept.pending)
-    return swept
-
-
-def sweep_pages(sets: ReadySets, *, spare_young: bool) -> Iterator[Swept]:
-    """Sweep page by page, oldest first; yields what it did so far.
-
-    Reads the ledger along its index and asks Redis per page, so its memory is bounded. A job is young when its order
-    key is close to this host's clock, not when it is later: the host that submitted it may have a clock that is ahead.
-    """
-    now = order_key_now()
-    pending = republished = 0
-    for queue in lookup.pending_queues():
-        after: tuple[int, UUID] | None = None
-        while page := lookup.pending_page(queue, after=after, due_before=_EVER, limit=_SWEEP_PAGE):
-            after = (page[-1].order_key, page[-1].id)
-            chosen = [job for job in page if not spare_young or abs(job.order_key - now) > _YOUNG_MICROSECONDS]
-            pending += len(chosen)
-            republished += sets.add(_missing(sets, chosen))
-            yield Swept(pending=pending, republished=republished)
-
-
-def _missing(sets: ReadySets, page: list[Ready]) -> list[Ready]:
-    bands: dict[str, list[Ready]] = {}
-    for job in page:
-        bands.setdefault(sets.band(job.priority), []).append(job)
-    return [job for jobs in bands.values() for job in sets.missing(jobs)]
 
 
 def lost_workers(
@@ -186,10 +134,7 @@ class Dispatcher(threading.Thread):
         self._halt = threading.Event()
         self._timetable = Timetable()
         self._parking = Parking(sets)
-        self._sweeping: Iterator[Swept] | None = None
-        self._swept = Swept(pending=0, republished=0)
-        self._sweep_began = 0.0
-        self._rested_at = 0.0
+        self._sweeper = Sweeper(sets, every_seconds=settings.sweep_seconds, measures=self._measures)
         self.leads = False
 
     def stop(self) -> None:
@@ -198,7 +143,7 @@ class Dispatcher(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._halt.wait(self._settings.promote_seconds):
+            while not self._halt.wait(_HURRY_SECONDS if self._sweeper.hurries else self._settings.promote_seconds):
                 self._guarded(self._step)
             if self.leads:
                 self._guarded(lambda: presence.give_up(LEASE_NAME, holder=self._me.id))
@@ -228,7 +173,7 @@ class Dispatcher(threading.Thread):
         if self._timetable.due("lease", _RENEW_SECONDS):
             self.leads = self._take_lead()
         if not self.leads:
-            self._sweeping = None
+            self._sweeper.forget()
             self._pass_on_wish()
             return
         self._promote()
@@ -240,7 +185,7 @@ class Dispatcher(threading.Thread):
             self._start_periodic()
         if self._timetable.due("maintenance", _MAINTENANCE_SECONDS):
             self._maintain()
-        self._sweep_when_due()
+        self._sweep()
         self._do_chores()
 
     def _pass_on_wish(self) -> None:
@@ -250,7 +195,7 @@ class Dispatcher(threading.Thread):
             self._sweep_wanted.clear()
 
     def _want_sweep(self) -> None:
-        self._sweeping = None
+        self._sweeper.forget()
         self._sweep_wanted.set()
 
     def _take_lead(self) -> bool:
@@ -290,38 +235,10 @@ class Dispatcher(threading.Thread):
         logger.warning("jobs of lost workers were rescued", extra={"workers": lost, "jobs": rescued})
         self._sweep_wanted.set()
 
-    def _sweep_when_due(self) -> None:
-        wanted = self._sweep_wanted
+    def _sweep(self) -> None:
         if self._timetable.due("epoch", _EPOCH_SECONDS) and self._sets.epoch_is_new():
-            wanted.set()
-        if self._sweeping is None:
-            after_fault = wanted.is_set() and time.monotonic() >= self._rested_at
-            if after_fault:
-                wanted.clear()
-            if after_fault or self._timetable.due("sweep", self._settings.sweep_seconds):
-                self._sweep_began, self._swept = time.monotonic(), Swept(pending=0, republished=0)
-                # After a fault even the youngest may be missing, and would wait for the next regular sweep; publishing
-                # one twice changes nothing.
-                self._sweeping = sweep_pages(self._sets, spare_young=not after_fault)
-        if self._sweeping is not None:
-            self._go_on_sweeping(self._sweeping)
-
-    def _go_on_sweeping(self, pages: Iterator[Swept]) -> None:
-        """Sweep for a moment; the rest waits for the next step."""
-        pause_at = time.monotonic() + _SWEEP_STEP_SECONDS
-        for swept in pages:
-            self._measures.add(REPUBLISHED, amount=swept.republished - self._swept.republished)
-            self._swept = swept
-            if time.monotonic() > pause_at:
-                return
-        self._sweeping = None
-        now = time.monotonic()
-        self._rested_at = now + max(1.0, _SWEEP_REST * (now - self._sweep_began))
-        if self._swept.republished:
-            logger.warning(
-                "the sweep published what was missing",
-                extra={"republished": self._swept.republished, "pending": self._swept.pending},
-            )
+            self._sweep_wanted.set()
+        self._sweeper.step(self._sweep_wanted)
 
     def _start_periodic(self) -> None:
         """Send each periodic actor whose lease ran out: the lease lasts as long as the period."""

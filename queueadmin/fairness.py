@@ -15,8 +15,23 @@ P. Goyal, H. M. Vin, H. Cheng: "Start-time Fair Queueing" (SIGCOMM 1996), with j
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from typing import Self
 
-ADD = """
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """A script for Redis, and the name by which it knows it once it has seen it."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        return cls(text=text, sha=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+ADD = Script.of("""
 local ready, tags = KEYS[1], KEYS[2]
 local waiting, head = redis.call('ZCARD', ready), 0
 if waiting == 0 then
@@ -26,12 +41,12 @@ else
 end
 local clock = math.ceil(head)
 redis.call('ZREMRANGEBYSCORE', tags, '-inf', clock)
+local ids, costs, which = ARGV[1], ARGV[2], ARGV[3]
 local finish, added, back = {}, 0, 0
-for i = 3, #ARGV, 3 do
-  if ARGV[i] == '0' then back = back + 1 end
-end
-for i = 1, #ARGV, 3 do
-  local id, partition, cost = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+for _ in string.gmatch(costs, '0') do back = back + 1 end
+for i = 1, #costs do
+  local id, cost = string.sub(ids, 32 * i - 31, 32 * i), string.byte(costs, i) - 48
+  local partition = ARGV[4 + tonumber(string.sub(which, 3 * i - 2, 3 * i))]
   local start
   if cost == 0 then
     start, back = head - back / 1048576, back - 1
@@ -48,14 +63,12 @@ for partition, tag in pairs(finish) do
   redis.call('ZADD', tags, string.format('%.17g', tag), partition)
 end
 return added
-"""
-"""Add jobs to a line. KEYS: the ready set and its finish tags. ARGV: id, partition key and cost of each job, in order.
+""")
+"""Add jobs to a line. KEYS: the ready set and its finish tags. ARGV: the ids of up to a thousand jobs in a row, of 32
+digits each; their costs, a digit each; the numbers of their partitions, three digits each; then partition 0, 1 and on.
 
 A cost of 0 is a job that was in line before and was given back: it has paid its tick, and stands at the head again, a
 millionth of a tick before the next one, so that such jobs keep their order and do not turn the clock, which counts
 whole ticks. A job that is in line already stays where it is and costs nothing. No tag is believed that lies farther
 ahead than the line is long: it was left by jobs that were cancelled. Returns how many were added.
 """
-
-ADD_SHA = hashlib.sha1(ADD.encode(), usedforsecurity=False).hexdigest()
-"""By which Redis knows the script."""

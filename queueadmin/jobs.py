@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from queueadmin.states import State
@@ -58,6 +58,15 @@ class Ready:
     order_key: int
     partition_key: str = ""
     given_back: bool = False
+
+
+class Waiting(NamedTuple):
+    """A pending job as the sweep reads it: a tuple, because there may be a million. `id` is 32 hex digits."""
+
+    order_key: int
+    id: str
+    priority: int
+    partition_key: str
 
 
 @dataclass(frozen=True, kw_only=True)

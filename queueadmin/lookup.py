@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from queueadmin import sql
-from queueadmin.jobs import Ready
+from queueadmin.jobs import Ready, Waiting
 from queueadmin.sql import CONTROL, JOB, Row
 from queueadmin.states import LIVE
 
@@ -105,6 +105,20 @@ def pending_page(queue: str, *, after: tuple[int, UUID] | None, due_before: int,
         },
     )  # fmt: skip
     return [_ready(row) for row in rows]
+
+
+def waiting_page(queue: str, *, after: Waiting | None, limit: int) -> list[Waiting]:
+    """A page of a queue's pending jobs in their order, from behind `after`, as the sweep needs them."""
+    rows = sql.tuples(
+        f"SELECT order_key, {sql.dialect().digits('id')}, priority, partition_key FROM {JOB} "
+        "WHERE state = 'pending' AND queue = %(queue)s AND (order_key, id) > (%(order_key)s, %(id)s) "
+        "ORDER BY order_key, id LIMIT %(limit)s",
+        {
+            "queue": queue, "limit": limit, "order_key": -1 if after is None else after.order_key,
+            "id": "0" * 32 if after is None else after.id,
+        },
+    )  # fmt: skip
+    return [Waiting(*row) for row in rows]
 
 
 def _ready(row: Row) -> Ready:

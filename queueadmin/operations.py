@@ -22,12 +22,12 @@ from django.utils import timezone
 from queueadmin import edges, lifecycle, lookup, selectors
 from queueadmin.audit import audited
 from queueadmin.broker import get_ledger_broker
-from queueadmin.dispatch import Swept, sweep
 from queueadmin.exceptions import BrokerUnavailable, QueueAdminError
 from queueadmin.jobs import Ready, order_key_now
 from queueadmin.models import PartitionLimit, QueueControl
 from queueadmin.sanitize import clean_text
 from queueadmin.states import State
+from queueadmin.sweep import Swept, sweep
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import redis
@@ -24,11 +24,24 @@ from redis.exceptions import NoPermissionError
 
 from queueadmin import fairness
 from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable
-from queueadmin.jobs import Ready
+from queueadmin.fairness import Script
+from queueadmin.jobs import Ready, Waiting
 from queueadmin.redis_client import tls_problem
 
 BANDS = ("high", "normal")
 _PUBLISH_BATCH = 1000
+_IS_ABSENT = ord("1")
+
+ABSENT = Script.of("""
+local ids, marks = ARGV[1], {}
+for i = 1, #ids, 32 do
+  marks[#marks + 1] = redis.call('ZSCORE', KEYS[1], string.sub(ids, i, i + 31)) and '0' or '1'
+end
+return {redis.call('ZCARD', KEYS[2]), table.concat(marks)}
+""")
+"""Which of many ids are not in a ready set, and how many are parked beside it. KEYS: the ready set and the parked.
+ARGV: the ids in a row, 32 digits each. ZMSCORE says the same, at three times the client's cost."""
+
 Member = tuple[UUID, float]
 """A job id and its virtual start time."""
 
@@ -63,21 +76,36 @@ class ReadySets:
         for job in sorted(jobs, key=lambda job: (job.order_key, job.id)):
             lines[job.queue, self.band(job.priority)].append(job)
         return sum(
-            self._call(self._line_up, line, waiting[start : start + _PUBLISH_BATCH])
+            self._line_up(line, [(job.id.hex, job.partition_key, job.given_back) for job in batch])
             for line, waiting in lines.items()
-            for start in range(0, len(waiting), _PUBLISH_BATCH)
+            for batch in _batches(waiting)
         )
 
-    def _line_up(self, line: tuple[str, str], jobs: Sequence[Ready]) -> int:
-        """Run the script of `fairness`, by its name, which costs less than its text."""
-        arguments: list[str | int] = [self.key(*line), self._tags_key(*line)]
-        for job in jobs:
-            arguments += (job.id.hex, job.partition_key, 0 if job.given_back else 1)
-        try:
-            added: int = self._client.evalsha(fairness.ADD_SHA, 2, *arguments)
-        except redis.exceptions.NoScriptError:  # a new server, or one that was restarted
-            added = self._client.eval(fairness.ADD, 2, *arguments)
+    def line_up(self, queue: str, band: str, jobs: Sequence[Waiting]) -> int:
+        """Line jobs of one line up, which are in their order; returns how many were not there yet."""
+        return sum(
+            self._line_up((queue, band), [(job.id, job.partition_key, False) for job in batch])
+            for batch in _batches(jobs)
+        )
+
+    def _line_up(self, line: tuple[str, str], jobs: Sequence[tuple[str, str, bool]]) -> int:
+        """(id, partition key, given back) of each job. Three texts for all of them: an argument costs 3 µs here."""
+        numbers: dict[str, int] = {}
+        which = "".join([f"{numbers.setdefault(partition, len(numbers)):03d}" for _, partition, _ in jobs])
+        ids = "".join([job_id for job_id, _, _ in jobs])
+        costs = "".join(["0" if given_back else "1" for _, _, given_back in jobs])
+        added: int = self._run(fairness.ADD, self.key(*line), self._tags_key(*line), ids, costs, which, *numbers)
         return added
+
+    def _run(self, script: Script, first_key: str, second_key: str, *arguments: str) -> Any:
+        """Run a script by its name, which costs less than its text."""
+        given = (2, first_key, second_key, *arguments)
+        try:
+            return self._call(self._client.evalsha, script.sha, *given)
+        except BrokerUnavailable as error:
+            if not isinstance(error.__cause__, redis.exceptions.NoScriptError):  # a new server, or a restarted one
+                raise
+            return self._call(self._client.eval, script.text, *given)
 
     def pop(self, queues: Sequence[str], *, count: int, timeout: float, normal_first: bool) -> list[UUID]:
         """Take up to `count` ids of one ready set, waiting up to `timeout` seconds; high priority first.
@@ -93,12 +121,22 @@ class ReadySets:
         """Those of `jobs` that are neither in line nor parked. All must be of one queue and band."""
         if not jobs:
             return []
-        queue, band = jobs[0].queue, self.band(jobs[0].priority)
-        absent = self._absent(self.key(queue, band), jobs, [job.id.hex for job in jobs])
-        return self._absent(self._parked_key(queue, band), absent, [_parked(job) for job in absent])
+        known = {job.id.hex: job for job in jobs}
+        rows = [Waiting(job.order_key, digits, job.priority, job.partition_key) for digits, job in known.items()]
+        return [known[row.id] for row in self.absent(jobs[0].queue, self.band(jobs[0].priority), rows)]
 
-    def _absent(self, key: str, jobs: Sequence[Ready], members: Sequence[str]) -> list[Ready]:
-        scores = self._call(self._client.zmscore, key, members) if members else []
+    def absent(self, queue: str, band: str, jobs: Sequence[Waiting]) -> list[Waiting]:
+        """Those of `jobs`, all of one line, that are neither in line nor parked."""
+        if not jobs:
+            return []
+        ids = "".join([job.id for job in jobs])
+        parked, marks = self._run(ABSENT, self.key(queue, band), self._parked_key(queue, band), ids)
+        found = [job for job, mark in zip(jobs, marks, strict=True) if mark == _IS_ABSENT]
+        return self._not_parked(self._parked_key(queue, band), found) if parked and found else found
+
+    def _not_parked(self, key: str, jobs: Sequence[Waiting]) -> list[Waiting]:
+        members = [f"{job.partition_key}\0{job.order_key:020d}\0{job.id}" for job in jobs]
+        scores = self._call(self._client.zmscore, key, members)
         return [job for job, score in zip(jobs, scores, strict=True) if score is None]
 
     def members(self, queue: str, band: str, *, start: int, count: int) -> list[Member]:
@@ -217,6 +255,13 @@ class ReadySets:
             return command(*arguments, **options)
         except redis.RedisError as error:
             raise BrokerUnavailable(_reason(error)) from error
+
+
+_Job = TypeVar("_Job", Ready, Waiting)
+
+
+def _batches(jobs: Sequence[_Job]) -> Iterator[Sequence[_Job]]:
+    return (jobs[start : start + _PUBLISH_BATCH] for start in range(0, len(jobs), _PUBLISH_BATCH))
 
 
 def _parked(job: Ready) -> str:

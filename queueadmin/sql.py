@@ -99,6 +99,10 @@ class PostgreSQL:
     def json_path(self, value: str, *path: str) -> str:
         return value + "".join(f"->'{key}'" for key in path)
 
+    def digits(self, value: str) -> str:
+        """A uuid as 32 hex digits."""
+        return f"encode(uuid_send({value}), 'hex')"
+
     def newest(self, ids: str) -> str:
         """The greatest of many ids: aggregates over uuid came with PostgreSQL 18."""
         return f"MAX({ids}::text)::uuid"
@@ -136,6 +140,9 @@ class SQLite:
 
     def json_path(self, value: str, *path: str) -> str:
         return f"json_extract({value}, '$.{'.'.join(path)}')"
+
+    def digits(self, value: str) -> str:
+        return value
 
     def newest(self, ids: str) -> str:
         return f"MAX({ids})"
@@ -184,6 +191,13 @@ def query(sql: str, parameters: Row | None = None) -> list[Row]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters or {})
         return _named(cursor)
+
+
+def tuples(sql: str, parameters: Row | None = None) -> list[tuple[Any, ...]]:
+    """Run a SELECT of many rows, without names for its columns."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters or {})
+        return list(cursor.fetchall())
 
 
 def execute(sql: str, parameters: Row | None = None) -> int:

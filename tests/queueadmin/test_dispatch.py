@@ -17,10 +17,11 @@ from django.utils import timezone
 
 from queueadmin import lifecycle, lookup, presence
 from queueadmin.broker import LedgerRedisBroker
-from queueadmin.dispatch import Chore, Dispatcher, Timetable, lost_workers, sweep, sweep_pages
+from queueadmin.dispatch import Chore, Dispatcher, Timetable, lost_workers
 from queueadmin.jobs import order_key_now
 from queueadmin.models import Job, JobEvent, WorkerProcess
 from queueadmin.states import State
+from queueadmin.sweep import sweep, sweep_pages
 from tests.queueadmin.factories import claimed, new_job, submitted
 from tests.servers import wait_until
 

@@ -14,7 +14,6 @@ from django.db import connection, transaction
 
 from queueadmin import inspection, lifecycle, limits, operations, selectors
 from queueadmin.broker import LedgerRedisBroker
-from queueadmin.dispatch import sweep
 from queueadmin.exceptions import QueueAdminError
 from queueadmin.ids import new_token
 from queueadmin.jobs import Claim
@@ -22,6 +21,7 @@ from queueadmin.limits import Limits
 from queueadmin.models import Job, OperationLog, PartitionLimit, QueueControl
 from queueadmin.parking import Parking
 from queueadmin.states import State
+from queueadmin.sweep import sweep
 from tests.queueadmin.factories import WORKER, submitted
 from tests.servers import wait_until
 
