@@ -56,7 +56,7 @@ lint: $(VENV)/dev.stamp ## Check style, types and imports
 
 requirements: $(VENV)/pip.stamp ## Compile requirements/*.in to pinned, hashed .txt files
 	@$(BIN)/python -m pip install --quiet uv
-	@for name in base dev bench; do \
+	@for name in base tracing dev bench; do \
 		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 			--no-emit-index-url --custom-compile-command "make requirements" \
 			requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done

@@ -18,6 +18,7 @@ from documents.extraction.identify import identify
 from documents.extraction.sandbox import Sandbox
 from documents.storage import DocumentStore, Downloaded, ResultStore
 from documents.workspace import Workspace
+from queueadmin import tracing
 from queueadmin.context import JobContext
 from queueadmin.exceptions import JobCancelled
 
@@ -67,7 +68,8 @@ class Steps:
         self.job.report(name)
         started = time.monotonic()
         try:
-            yield
+            with tracing.span(name):
+                yield
         except DocumentError as error:
             if error.code == _CANCELLED:
                 raise JobCancelled() from error

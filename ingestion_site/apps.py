@@ -4,6 +4,7 @@ import dramatiq
 from django_dramatiq.apps import DjangoDramatiqConfig
 
 from ingestion_site.orphans import FollowMaster
+from ingestion_site.traces import Traces
 
 
 class IngestionSiteConfig(DjangoDramatiqConfig):
@@ -23,3 +24,4 @@ class IngestionSiteConfig(DjangoDramatiqConfig):
 
         super().ready()
         dramatiq.get_broker().add_middleware(FollowMaster())
+        dramatiq.get_broker().add_middleware(Traces())

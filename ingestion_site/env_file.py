@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_0-9]+)\s*=\s*(.*)")
-_OTHERS = re.compile(r"(AWS_|DJANGO_|GRANIAN_|OMP_|PG[A-Z]|PYTHON|SSL_|TESSDATA_|TZ$|.*_PROXY$)", re.IGNORECASE)
+_OTHERS = re.compile(r"(AWS_|DJANGO_|GRANIAN_|OMP_|OTEL_|PG[A-Z]|PYTHON|SSL_|TESSDATA_|TZ$|.*_PROXY$)", re.IGNORECASE)
 """Variables of Python and of libraries, which may stand in the file, too."""
 
 

@@ -1,4 +1,4 @@
-"""Every request gets an id and one log line; the id goes back to the client and on with every job that is sent."""
+"""Every request gets an id, one log line and a span; the id goes back to the client and on with every job sent."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
 
+from queueadmin import tracing
 from queueadmin.origin import Origin, on_behalf_of
 
 HEADER = "X-Request-ID"
@@ -21,6 +22,8 @@ _VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 _UNTOLD = ("/health/", "/metrics")
 """Paths that machines ask for every few seconds: no line for each of them. Failures are told all the same."""
 
+Answer = Callable[[HttpRequest], HttpResponse]
+
 
 def request_id_of(header: str) -> str:
     """The id that came with a request, or a new one: 32 hex digits."""
@@ -28,7 +31,7 @@ def request_id_of(header: str) -> str:
 
 
 class RequestLog(RequestMiddleware):
-    """django-structlog's middleware with checked ids, the time taken, and without query strings.
+    """django-structlog's middleware with checked ids, the time taken, a span, and without query strings.
 
     Synchronous only, as this service is served.
     """
@@ -37,21 +40,36 @@ class RequestLog(RequestMiddleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, with the id in the response."""
-        answer = cast(Callable[[HttpRequest], HttpResponse], self.get_response)
         request_id = request.META["HTTP_X_REQUEST_ID"] = request_id_of(request.META.get("HTTP_X_REQUEST_ID", ""))
-        started = time.perf_counter()
+        answer = cast(Answer, self.get_response)
         with on_behalf_of(Origin(request_id=request_id)):
-            if request.path.startswith(_UNTOLD):
-                response = answer(request)
-            else:
-                self.prepare(request)
-                response = answer(request)
-                structlog.contextvars.bind_contextvars(ms=round((time.perf_counter() - started) * 1000))
-                self.handle_response(request, response)
+            told = not request.path.startswith(_UNTOLD)
+            response = self._told(request, answer) if told else answer(request)
         response.headers[HEADER] = request_id
+        return response
+
+    def _told(self, request: HttpRequest, answer: Answer) -> HttpResponse:
+        started = time.perf_counter()
+        with tracing.span(str(request.method), kind="server", parent=request.META.get("HTTP_TRACEPARENT", "")) as span:
+            self.prepare(request)
+            response = answer(request)
+            structlog.contextvars.bind_contextvars(ms=round((time.perf_counter() - started) * 1000))
+            self.handle_response(request, response)
+            if span is not None:
+                _describe(span, request, response)
         return response
 
     @staticmethod
     def format_request(request: HttpRequest) -> str:
         """Method and path. Not the query: people put secrets there."""
         return f"{request.method} {request.path}"
+
+
+def _describe(span: tracing.Span, request: HttpRequest, response: HttpResponse) -> None:
+    """Name the span by its route, of which there are few; see OpenTelemetry's conventions for HTTP."""
+    route = f"/{request.resolver_match.route}" if request.resolver_match else ""
+    span.update_name(f"{request.method} {route}".rstrip())
+    span.set_attributes({
+        "http.request.method": str(request.method), "http.route": route, "url.path": request.path,
+        "http.response.status_code": response.status_code, "request_id": request.META["HTTP_X_REQUEST_ID"],
+    })  # fmt: skip

@@ -7,7 +7,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
 
-from ingestion_site import http_metrics
+from ingestion_site import http_metrics, traces
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ingestion_site.settings")
 os.environ.setdefault("QUEUEADMIN_PROCESS", "web")
@@ -31,3 +31,4 @@ class TolerantRequest(WSGIRequest):
 http_metrics.prepare()
 application = get_wsgi_application()
 application.request_class = TolerantRequest
+traces.start()

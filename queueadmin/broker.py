@@ -22,7 +22,7 @@ from dramatiq.broker import Broker, Consumer
 from dramatiq.message import Message
 from dramatiq.middleware import Middleware
 
-from queueadmin import lifecycle, lookup
+from queueadmin import lifecycle, lookup, tracing
 from queueadmin.conf import QueueSettings, queue_settings
 from queueadmin.consumer import DRAMATIQ_QUEUE, LedgerConsumer
 from queueadmin.context import current_origin, enter_job
@@ -108,9 +108,10 @@ class LedgerRedisBroker(Broker):
         Raises ValueError for options this broker does not have, Unrecordable for unstorable arguments.
         """
         self.emit_before("enqueue", message, delay)
-        job = self._new_job(message, delay)
-        submitted, job_id = self._submit(job)
-        transaction.on_commit(partial(self.publish, submitted.ready))
+        with tracing.span(f"send {message.actor_name}", kind="producer"):
+            job = self._new_job(message, delay)
+            submitted, job_id = self._submit(job)
+            transaction.on_commit(partial(self.publish, submitted.ready))
         sent = message.copy(message_id=str(job_id))
         self.emit_after("enqueue", sent, delay)
         return sent
@@ -121,10 +122,11 @@ class LedgerRedisBroker(Broker):
         Ids are returned in the order of `messages`, also for those whose unique key is held already. A message's own
         option `delay` counts where `delay` is None; both are milliseconds.
         """
-        jobs = [self._new_job(message, delay) for message in messages]
-        submitted = lifecycle.submit(jobs)
-        job_ids = self._ids_of(jobs)
-        transaction.on_commit(partial(self.publish, submitted.ready))
+        with tracing.span("send many", kind="producer"):
+            jobs = [self._new_job(message, delay) for message in messages]
+            submitted = lifecycle.submit(jobs)
+            job_ids = self._ids_of(jobs)
+            transaction.on_commit(partial(self.publish, submitted.ready))
         return [str(job_id) for job_id in job_ids]
 
     def _submit(self, job: NewJob) -> tuple[Submitted, UUID]:
@@ -147,7 +149,8 @@ class LedgerRedisBroker(Broker):
     def publish(self, ready: Sequence[Ready]) -> bool:
         """Add committed jobs to the ready sets; False when the sweep has to do it later. Never raises."""
         self.room.count(ready)
-        return self.publisher.publish(ready)
+        with tracing.span("publish", attributes={"messaging.batch.message_count": len(ready)}):
+            return self.publisher.publish(ready)
 
     def _new_job(self, message: Message[Any], delay: int | None) -> NewJob:
         options = {name: value for name, value in message.options.items() if value is not None}
@@ -184,6 +187,7 @@ class LedgerRedisBroker(Broker):
         return Origin(
             request_id=str(options.get("request_id", current.request_id)),
             labels={**current.labels, **options.get("labels", {})},
+            traceparent=tracing.current() or current.traceparent,
         )
 
     def _max_attempts(self, actor: Actor[Any, Any], options: dict[str, Any]) -> int:

@@ -14,9 +14,9 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.message import Message
 from dramatiq.middleware import SkipMessage
 
-from queueadmin import lines, lookup
+from queueadmin import lines, lookup, tracing
 from queueadmin.admission import LOOK_SECONDS
-from queueadmin.context import enter_job
+from queueadmin.context import describe, enter_job
 from queueadmin.decisions import Decision, without_decision
 from queueadmin.exceptions import BrokerUnavailable, JobError, PermanentJobError
 from queueadmin.hand import Held
@@ -66,14 +66,39 @@ class JobMessage(MessageProxy):
         self.decision: Decision | None = None
         self.result: Any = None
         self._runtime = runtime
+        self._traced: tracing.Attempt | None = None
 
     def begin(self) -> None:
         """Bind the thread to the job. Raises SkipMessage when the job was given back before it started."""
         if not self._runtime.hand.start(self.job.token):
             raise SkipMessage("The job was released before a thread was free.")
         enter_job(self.context)
+        if tracing.is_on():
+            self._traced = self._trace()
         if self._runtime.announces(self._held):
             lines.started(self._held)
+
+    def _trace(self) -> tracing.Attempt | None:
+        job = self.job
+        return tracing.attempt(
+            job.actor,
+            parent=self.context.origin.traceparent,
+            waited=job.waited_ms / 1000,
+            claimed=self._held.claimed,
+            attributes={
+                "messaging.system": "queueadmin",
+                "messaging.destination.name": job.queue,
+                "messaging.message.id": str(job.id),
+                **describe(),
+            },
+        )
+
+    def settle(self) -> None:
+        """The attempt ended: hand its outcome over, and end its span."""
+        self._runtime.settle(self.job.token, self.final_decision)
+        if self._traced is not None:
+            fault = getattr(self.final_decision(), "fault", None)
+            self._traced.end("" if fault is None else fault.code)
 
     def final_decision(self) -> Decision:
         return self.decision or without_decision(self._exception, self.result)
@@ -219,8 +244,7 @@ class LedgerConsumer(Consumer):
 
     def ack(self, message: MessageProxy) -> None:
         """Hand the outcome to the writer; neither waits for the commit nor raises."""
-        ended = cast(JobMessage, message)
-        self._runtime.settle(ended.job.token, ended.final_decision)
+        cast(JobMessage, message).settle()
 
     nack = ack
 

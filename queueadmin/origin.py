@@ -14,21 +14,28 @@ class Origin:
     """The request behind a job; a job keeps it in its payload, under "options".
 
     `request_id` is "" where there was no request. `labels` say what it is about (a document's id), for log lines:
-    short, and no secrets.
+    short, and no secrets. `traceparent` is the span that sent the job, as W3C Trace Context writes it; "" without one.
     """
 
     request_id: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    traceparent: str = ""
 
     @staticmethod
     def of(payload: Mapping[str, Any]) -> Origin:
         """The origin of a job with this payload."""
         options = payload.get("options") or {}
-        return Origin(request_id=options.get("request_id", ""), labels=dict(options.get("labels") or {}))
+        return Origin(
+            request_id=options.get("request_id", ""),
+            labels=dict(options.get("labels") or {}),
+            traceparent=options.get("traceparent", ""),
+        )
 
     def as_options(self) -> dict[str, Any]:
         """As a payload holds it; what is empty is left out."""
-        found: dict[str, Any] = {"request_id": self.request_id, "labels": self.labels}
+        found: dict[str, Any] = {
+            "request_id": self.request_id, "labels": self.labels, "traceparent": self.traceparent,
+        }  # fmt: skip
         return {name: value for name, value in found.items() if value}
 
     def describe(self) -> dict[str, str]:

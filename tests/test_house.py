@@ -84,7 +84,7 @@ def test_the_openapi_schema_is_valid_and_complete() -> None:
     } <= set(paths)
 
 
-@pytest.mark.parametrize("name", ["base", "dev", "bench"])
+@pytest.mark.parametrize("name", ["base", "tracing", "dev", "bench"])
 def test_requirements_are_pinned_and_hashed_and_name_no_host(name: str) -> None:
     text = (PROJECT_DIR / "requirements" / f"{name}.txt").read_text()
     packages = re.findall(r"^[a-z0-9][^\n]*(?:\n    --hash=[^\n]*)+", text, re.MULTILINE)
@@ -96,10 +96,10 @@ def test_requirements_are_pinned_and_hashed_and_name_no_host(name: str) -> None:
 def test_requirements_agree_with_each_other() -> None:
     """One version of a package for tests, bench and production; otherwise a test proves nothing about them."""
     pins: dict[str, dict[str, str]] = {}
-    for name in ("base", "dev", "bench"):
+    for name in ("base", "tracing", "dev", "bench"):
         text = (PROJECT_DIR / "requirements" / f"{name}.txt").read_text()
         pins[name] = dict(re.findall(r"^([a-z0-9._-]+)(?:\[[^\]]*\])?==(\S+)", text, re.MULTILINE))
-    for other in ("dev", "bench"):
+    for other in ("tracing", "dev", "bench"):
         different = {key for key in pins["base"] if pins[other].get(key) != pins["base"][key]}
         assert not different, other
 

@@ -22,6 +22,7 @@ from documents.callbacks.addresses import Resolver, system_resolver
 from documents.conf import WebhookPolicy
 from documents.exceptions import DocumentError
 from documents.models import Batch, IngestionTask, WebhookAttempt
+from queueadmin import tracing
 from queueadmin.context import JobContext
 from queueadmin.exceptions import JobCancelled, JobError, PermanentJobError
 from queueadmin.models import Job, JobEvent
@@ -188,7 +189,6 @@ def _attempt(
     headers = {
         "content-type": "application/json",
         "user-agent": "document-ingestion/1.0 (Standard Webhooks)",
-        **({"x-request-id": job.origin.request_id} if job.origin.request_id else {}),
         **signing.signed_headers(policy.secrets, message_id=event.message_id, timestamp=int(now()), body=event.body),
     }
     log = WebhookAttempt(
@@ -197,15 +197,16 @@ def _attempt(
     )  # fmt: skip
     started = time.monotonic()
     try:
-        answer = client.post(
-            event.url,
-            body=event.body,
-            headers=headers,
-            seconds=policy.deadline_seconds,
-            response_bytes=policy.response_bytes,
-            allow_private=policy.allow_private,
-            resolver=resolver,
-        )
+        with tracing.span("POST callback", kind="client"):
+            answer = client.post(
+                event.url,
+                body=event.body,
+                headers=headers | _origin_headers(job),
+                seconds=policy.deadline_seconds,
+                response_bytes=policy.response_bytes,
+                allow_private=policy.allow_private,
+                resolver=resolver,
+            )
         log.status_code, log.response_excerpt = answer.status, answer.excerpt
         return answer
     except DocumentError as error:
@@ -214,6 +215,12 @@ def _attempt(
     finally:
         log.duration_ms = round((time.monotonic() - started) * 1000)
         log.save()
+
+
+def _origin_headers(job: JobContext) -> dict[str, str]:
+    """What ties the webhook to the request that led to it: its id, and the trace where there is one."""
+    found = {"x-request-id": job.origin.request_id, tracing.TRACEPARENT: tracing.current()}
+    return {name: value for name, value in found.items() if value}
 
 
 def _judge(answer: client.Answer, *, now: Callable[[], float]) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from structlog.typing import EventDict, WrappedLogger
 
-from queueadmin import context
+from queueadmin import context, tracing
 from queueadmin.sanitize import without_secrets
 
 _FRAMEWORK_OBJECTS = frozenset({"request", "response", "server_time", "color_message"})
@@ -20,6 +20,8 @@ def add_origin(logger: WrappedLogger, method: str, event: EventDict) -> EventDic
     """
     for name, value in context.describe().items():
         event.setdefault(name, value)
+    if tracing.is_on() and (trace_id := tracing.trace_id()):
+        event.setdefault("trace_id", trace_id)
     if "job_id" in event:
         event.setdefault("task_id", event.pop("parent_id", None) or event["job_id"])
     return event
