@@ -137,6 +137,7 @@ def test_everything_that_is_granted_is_used(deployment: Deployment, sets: ReadyS
     sets.depth("q")
     sets.members("q", "normal", start=0, count=1)
     sets.park([job])
+    sets.missing([ready(2)])  # which also looks among the parked
     sets.parked_depth("q")
     sets.is_parked(job)
     assert list(sets.parked_partitions("q", "normal")) == [""]
