@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString
 from queueadmin import display, views
 from queueadmin.filters import ActorFilter, BoundedPaginator, CreatedFilter, QueueFilter, StateFilter
 from queueadmin.models import Job, OperationLog, QueueControl
+from queueadmin.pages.bulk import CHOICES as BULK
 from queueadmin.search.fields import known as known_fields
 from queueadmin.search.language import SearchError
 from queueadmin.search.query import matching
@@ -104,6 +105,9 @@ class JobListAdmin(LedgerAdmin):
         changes: Any = super().get_changelist_instance(request)
         changes.search_bound = getattr(request, "search_bound", "")
         changes.search_help = known_fields()
+        changes.bulk_choices = [
+            (name, label) for name, (label, permission, _) in BULK.items() if request.user.has_perm(permission)
+        ]
         return changes
 
     def job_of(self, row: Any) -> Job:

@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from queueadmin.pages.base import Page
+from queueadmin.pages.bulk import bulk_list, bulk_new, bulk_page
+from queueadmin.pages.failures import dead_letters, failures
 from queueadmin.pages.overview import overview
 
+SEE_JOBS = "queueadmin.view_job"
+
 PAGES = (
-    Page(name="overview", title="Overview", view=overview, permission="queueadmin.view_job", is_live=True),
+    Page(name="overview", title="Overview", view=overview, permission=SEE_JOBS, is_live=True),
+    Page(name="failures", title="Failures", view=failures, permission=SEE_JOBS),
+    Page(name="dead_letters", title="Dead letters", view=dead_letters, permission=SEE_JOBS),
+    Page(name="bulk_list", title="Bulk operations", view=bulk_list, permission=SEE_JOBS, route="bulk"),
+    # What it may do depends on the operation, so each view asks for that permission as well.
+    Page(
+        name="bulk_new", title="Bulk operation", view=bulk_new, permission=SEE_JOBS, post_permission=SEE_JOBS,
+        route="bulk/new", in_menu=False,
+    ),
+    Page(
+        name="bulk", title="Bulk operation", view=bulk_page, permission=SEE_JOBS, post_permission=SEE_JOBS,
+        route="bulk/<uuid:bulk_id>", in_menu=False,
+    ),
 )  # fmt: skip

@@ -84,3 +84,19 @@ def exact(moment: datetime | None) -> SafeString | str:
 def _time(moment: datetime, text: str) -> SafeString:
     exactly = f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exactly, text)
+
+
+@register.filter
+def times(number: int, factor: int) -> int:
+    return number * factor
+
+
+@register.filter
+def bar_height(percent: int, room: int) -> int:
+    """The height of a bar of 0 to 100 per cent in a chart `room` high; what is not nothing is seen."""
+    return max(1, round(percent * room / 100)) if percent else 0
+
+
+@register.filter
+def bar_top(percent: int, room: int) -> int:
+    return room - bar_height(percent, room)

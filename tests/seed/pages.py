@@ -33,6 +33,12 @@ SEARCHES = (
 )  # fmt: skip
 """Searches of the job list that are timed: what indexes find and what they do not."""
 
+QUESTIONS = {
+    "control_bulk_new": "?operation=retry&q=state:dead_letter",
+    "control_failures": "?span=week",
+}
+"""What some pages are asked."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
@@ -59,10 +65,10 @@ def urls() -> Iterator[str]:
     known: dict[str, Any] = {"queueadmin_job": job and job.pk, "documents_ingestiontask": task and task.pk}
     for route, name in _patterns(get_resolver().url_patterns, ""):
         app = name.split("_")[0]
-        if app not in ("queueadmin", "documents") and name != "index":
+        if app not in ("queueadmin", "documents", "control") and name != "index":
             continue
         if "<" not in route:
-            yield f"/{route}"
+            yield f"/{route}{QUESTIONS.get(name, '')}"
             continue
         owner = name.rpartition("_")[0]
         if route.count("<") == 1 and "<path:object_id>" in route and known.get(owner):
