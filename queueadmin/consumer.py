@@ -211,7 +211,10 @@ class LedgerConsumer(Consumer):
         return _ASIDE_SECONDS if self._aside else self._runtime.settings.poll_timeout_seconds
 
     def _set_aside(self, ids: set[UUID]) -> None:
-        """Some ids were not claimed. One suspect is this process's next job; what it cannot run goes to others soon."""
+        """Some ids were not claimed. One suspect is this process's next job; the others go back into line soon.
+
+        A locked row waits no longer than whoever holds it; left to the sweep, it would wait for the next regular one.
+        """
         known, suspect_from = list(self._runtime.actors), self._runtime.settings.suspect_from
         left = lookup.unclaimed(list(ids), known, suspect_from=suspect_from)
         if left.foreign:
@@ -219,7 +222,7 @@ class LedgerConsumer(Consumer):
         suspects = list(left.suspects)
         if suspects and self._suspect is None:
             self._suspect = suspects.pop(0)
-        self._aside += [*left.foreign, *suspects]
+        self._aside += [*left.foreign, *suspects, *left.locked]
         self._aside_until = time.monotonic() + _ASIDE_SECONDS
 
     def _put_back(self) -> None:

@@ -66,7 +66,7 @@ class Claimer:
         return bool(self._unclear)
 
     def claim(self, ids: Iterable[UUID], actors: Iterable[str], *, suspects: bool = False) -> Taken:
-        """Claim `ids`; those that are not pending, not known here or paused are dropped: the sweep knows them.
+        """Claim `ids`; those that are not pending, not known here, paused or locked are left out.
 
         Raises DatabaseError or InterfaceError when the database fails; the claims are then unclear
         (the reply may have been lost after the commit) and `clear_up` must be called next.

@@ -130,10 +130,14 @@ def _ready(row: Row) -> Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclaimed:
-    """Pending jobs that a worker popped and did not claim: of unknown actors, and those that must run alone."""
+    """Pending jobs that a worker popped and did not claim.
+
+    Those of unknown actors, those that must run alone, and those that it could have had: somebody held their rows.
+    """
 
     foreign: tuple[Ready, ...]
     suspects: tuple[Ready, ...]
+    locked: tuple[Ready, ...]
 
 
 def unclaimed(ids: Sequence[UUID], actors: Sequence[str], *, suspect_from: int) -> Unclaimed:
@@ -148,6 +152,7 @@ def unclaimed(ids: Sequence[UUID], actors: Sequence[str], *, suspect_from: int) 
     return Unclaimed(
         foreign=tuple(_popped(row) for row in rows if row["actor"] not in known),
         suspects=tuple(_popped(row) for row in rows if row["actor"] in known and row["crashes"] >= suspect_from),
+        locked=tuple(_popped(row) for row in rows if row["actor"] in known and row["crashes"] < suspect_from),
     )
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import dramatiq
@@ -14,6 +15,7 @@ from dramatiq.middleware import Middleware, SkipMessage
 
 from queueadmin import lifecycle
 from queueadmin.broker import LedgerRedisBroker
+from queueadmin.conf import QueueSettings
 from queueadmin.context import current_job
 from queueadmin.exceptions import JobCancelled, PermanentJobError, QueueFull
 from queueadmin.jobs import Ready
@@ -100,6 +102,40 @@ def test_urgent_jobs_go_to_the_front(broker: LedgerRedisBroker, run_worker: Star
     run_worker(threads=1)
     wait_until(lambda: len(ran) == 4, seconds=10, what="four jobs")
     assert ran == ["urgent", "a", "b", "c"]
+
+
+@pytest.fixture
+def settings_without_sweep(settings_of_queue: QueueSettings) -> QueueSettings:
+    """Where the regular sweep cannot be what brings a job home."""
+    return replace(settings_of_queue, sweep_seconds=600.0)
+
+
+def test_a_job_whose_row_was_locked_runs_soon_after_it_is_free(
+    settings_without_sweep: QueueSettings, transactional_db: None
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no row locks")
+    # Given a worker at work, and a job whose row a forgotten transaction holds
+    broker = LedgerRedisBroker(settings=settings_without_sweep)
+    declare(broker, lambda: None, actor_name="noop")
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
+    worker.start()
+    broker.emit_after("worker_boot", worker)
+    try:
+        time.sleep(2.5)  # the first sweep of a new leader must be over: it would bring the job home
+        job = new_job(actor="noop")
+        ready = lifecycle.submit([job]).ready
+        with transaction.atomic():
+            Job.objects.select_for_update().get(pk=job.id)
+            # When the worker pops it, and cannot have it
+            broker.ready_sets.add(ready)
+            wait_until(lambda: broker.ready_sets.depth("q")["normal"] == 0, seconds=5, what="the job to be popped")
+            time.sleep(0.3)
+        # Then it runs once the row is free
+        ended(str(job.id), seconds=5)
+    finally:
+        worker.stop(timeout=5000)
+        broker.close()
 
 
 def test_many_jobs_are_sent_in_one_statement(
