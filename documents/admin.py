@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from documents import api_keys
-from documents.models import ApiKey, IngestionTask, Scope, Tenant, WebhookAttempt
+from documents.models import ApiKey, IngestionTask, Scope, Tenant, TenantMember, WebhookAttempt
 from queueadmin import display
 from queueadmin.admin import JobListAdmin, LedgerAdmin, as_id
 from queueadmin.filters import CreatedFilter, StateFilter
@@ -64,6 +64,11 @@ def delivery_panels(job: Job) -> list[Panel]:
 # -- tasks ---------------------------------------------------------------------------------------
 
 
+def sees_all(request: HttpRequest) -> bool:
+    """Whether this person may look at the tasks of every tenant."""
+    return bool(request.user.has_perm("documents.view_ingestiontask"))
+
+
 class TenantFilter(admin.SimpleListFilter):
     """By tenant."""
 
@@ -71,7 +76,8 @@ class TenantFilter(admin.SimpleListFilter):
     parameter_name = "tenant"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(slug, slug) for slug in Tenant.objects.order_by("slug").values_list("slug", flat=True)[:100]]
+        seen = Tenant.objects.all() if sees_all(request) else Tenant.objects.filter(members__user=request.user.pk)
+        return [(slug, slug) for slug in seen.order_by("slug").values_list("slug", flat=True)[:100]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         return queryset.filter(tenant=self.value()) if self.value() else None
@@ -89,7 +95,15 @@ class IngestionTaskAdmin(JobListAdmin):
     ordering = ["-job_id"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[IngestionTask]:
-        return super().get_queryset(request).select_related("job").defer("metadata", "job__payload", "job__result")
+        """All tasks, or those of the person's own tenants."""
+        tasks = super().get_queryset(request).select_related("job").defer("metadata", "job__payload", "job__result")
+        if sees_all(request):
+            return tasks
+        own = TenantMember.objects.filter(user=request.user.pk).values("tenant")
+        return tasks.filter(tenant__in=own)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return sees_all(request) or request.user.has_perm("documents.view_own_ingestiontask")
 
     def title_of(self, row: IngestionTask) -> str:
         return row.file_name
@@ -166,6 +180,18 @@ class TenantAdmin(LedgerAdmin):
 
     list_display = ["slug", "key_prefix", "created_at"]
     ordering = ["slug"]
+
+
+@admin.register(TenantMember)
+class TenantMemberAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+    """Who may look at which tenant's tasks; with the group "Tenant viewer", and nothing else."""
+
+    list_display = ["user", "tenant"]
+    list_select_related = ["user", "tenant"]
+    ordering = ["user__username", "tenant"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 class NewKeyForm(_KeyForm):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -41,6 +42,20 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+
+class TenantMember(models.Model):
+    """A person who may look at the tasks of one tenant in the admin, and of no other."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="tenant_memberships")
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="members")
+
+    class Meta:
+        default_permissions = ("view", "add", "delete")
+        constraints = [models.UniqueConstraint(fields=["user", "tenant"], name="tenant_member")]
+
+    def __str__(self) -> str:
+        return f"{self.user} of {self.tenant_id}"
 
 
 class ApiKey(models.Model):
@@ -100,6 +115,7 @@ class IngestionTask(models.Model):
 
     class Meta:
         default_permissions = ("view",)
+        permissions = [("view_own_ingestiontask", "Can view the ingestion tasks of their own tenants")]
         indexes = [
             # The id is time-ordered and breaks ties: together they make a cursor for pages.
             models.Index(fields=["tenant", "created_at", "job"], name="task_tenant"),
