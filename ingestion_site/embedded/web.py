@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 WEB_THREADS = 8
 """Requests that one web process handles at a time: they wait for the database, not for the processor."""
@@ -13,5 +14,5 @@ def web_command(host: str, port: int, application: str = "ingestion_site.wsgi:ap
     return [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port),
         "--workers", str(min(2, os.cpu_count() or 1)), "--blocking-threads", str(WEB_THREADS),
-        "--no-ws", application,
+        "--no-ws", "--log-config", str(Path(__file__).with_name("granian.json")), application,
     ]  # fmt: skip

@@ -8,6 +8,7 @@ JSON (`LOG_FORMAT=json`). `config()` is Django's LOGGING.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ def formatter(*, style: str, colours: bool) -> ProcessorFormatter:
         foreign_pre_chain=_shared(),
         processors=[fields.add_time, ProcessorFormatter.remove_processors_meta, *rendered],
     )
+
+
+def of_the_web_server() -> ProcessorFormatter:
+    """The formatter of granian's own lines, which begin before any settings are loaded (embedded/granian.json)."""
+    return formatter(style=os.environ.get("LOG_FORMAT", "").strip().lower(), colours=False)
 
 
 def _shared() -> list[Processor]:

@@ -94,7 +94,7 @@ def test_on_one_machine_neither_password_nor_tls_is_asked_for(tmp_path: Path, mo
 
 @pytest.mark.parametrize("make", [secret_files.new_secret_key, secret_files.new_webhook_secret])
 def test_secrets_that_the_service_makes_are_not_called_weak(make: object) -> None:
-    assert not any(checks.is_guessable(make()) for _ in range(200))  # type: ignore[operator]
+    assert not any(checks.is_guessable(make()) for _ in range(200))  # type: ignore[operator]  # pytest's parameters have no type
 
 
 def test_files_that_others_may_read_are_named(tmp_path: Path) -> None:

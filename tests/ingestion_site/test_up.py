@@ -239,9 +239,14 @@ def test_given_servers_are_used_and_never_migrated_or_started(
     refused = manage(tmp_path / "var", "up", "--port", "0", **given)
     assert refused.returncode == 1
     assert "manage.py migrate" in refused.stderr
-    # When it is / Then the samples pass through both
+    # When it is / Then the samples pass through both, and what is wrong with the broker is said
     assert manage(tmp_path / "var", "migrate", **given).returncode == 0
-    up("--exit-after-samples", "--port", "0", "--processes", "1", until="samples completed.", **given)
+    with valkey_server.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        command = up("--exit-after-samples", "--port", "0", "--processes", "1", until="samples completed.", **given)
+        client.config_set("maxmemory-policy", "noeviction")
+    assert "CONFIG SET maxmemory-policy noeviction" in " ".join(command.output().split())
+    assert len(re.findall("maxmemory-policy is allkeys-lru", " ".join(command.output().split()))) == 1
     assert not (tmp_path / "var" / "valkey").exists()
     assert not (tmp_path / "var" / "db.sqlite3").exists()
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 from django.conf import settings
+from django.core.checks import run_checks
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
@@ -21,6 +22,7 @@ from ingestion_site.embedded.stack import CannotStart, Stack, host_header, port_
 from ingestion_site.embedded.supervisor import Supervisor
 from queueadmin.broker import get_ledger_broker
 from queueadmin.exceptions import QueueAdminError
+from queueadmin.server_checks import SERVERS
 
 SAMPLES_SECONDS = 300.0
 
@@ -83,6 +85,7 @@ class Command(BaseCommand):
         with Supervisor(announce=self.announce, keep_open=(lock,)) as supervisor, self.farewell(supervisor):
             redis_url = self.start_broker(stack, supervisor)
             self.prepare_database()
+            self.tell_what_to_change()
             password = first_start.first_staff_password()
             self.console.print("Starting the web server and the workers ...")
             stack.start_web(supervisor, redis_url)
@@ -121,6 +124,13 @@ class Command(BaseCommand):
             raise CannotStart(
                 "The database that DATABASE_URL names has migrations to run. Do that with: manage.py migrate"
             )
+
+    def tell_what_to_change(self) -> None:
+        """What servers of one's own lack. The embedded ones are as they should be."""
+        if settings.ENVIRONMENT.redis_is_embedded:
+            return
+        for found in run_checks(tags=[SERVERS], databases=[DEFAULT_DB_ALIAS], include_deployment_checks=True):
+            self.announce(f"{found.msg} {found.hint or ''}".strip())
 
     def sample_documents(self, stack: Stack) -> list[samples.Sample]:
         """The bundled documents, put into the directory store; none for a bucket, which is its owner's to fill."""

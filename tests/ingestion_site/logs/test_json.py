@@ -2,13 +2,17 @@
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
+from django.utils.module_loading import import_string
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_site import logs
+from ingestion_site.embedded.web import web_command
 
 _FORMATTER = logs.formatter(style="json", colours=False)
 
@@ -75,3 +79,16 @@ def test_lines_of_structlogs_own_loggers_look_the_same() -> None:
     found = json.loads(records[0])
     assert (found["event"], found["code"], found["request"]) == ("request_finished", 202, "POST /x")
     assert found["timestamp"].endswith("Z")
+
+
+def test_the_web_servers_own_lines_are_json_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given granian's configuration, as the web server is started with it
+    (path,) = [part for part in web_command("127.0.0.1", 8000) if part.endswith(".json")]
+    config = json.loads(Path(path).read_text())
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    # When
+    formatter = import_string(config["formatters"]["line"]["()"])()
+    shown = formatter.format(logging.LogRecord("_granian", logging.INFO, "", 1, "Listening at: %s", ("x",), None))
+    # Then
+    assert (json.loads(shown)["event"], json.loads(shown)["logger"]) == ("Listening at: x", "_granian")
+    assert config["loggers"]["_granian"]["handlers"] == ["stderr"]
