@@ -46,7 +46,8 @@ _TLS_MODES = ("require", "verify-ca", "verify-full")
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
     """Every check of this page, on this process and its settings."""
     found: Environment = settings.ENVIRONMENT
-    files = (PROJECT_DIR / ".env", found.data_dir / "secret_key", found.data_dir / "webhook_secret")
+    secrets = (found.data_dir / name for name in ("secret_key", "webhook_secret", "metrics_token"))
+    files = (PROJECT_DIR / ".env", *secrets)
     return [*weak_settings(found), *_root(os.geteuid()), *_open_files(files)]
 
 
@@ -83,6 +84,7 @@ def _guessable(found: Environment) -> Iterator[CheckMessage]:
     secrets = {
         "SECRET_KEY": [found.secret_key],
         "ENCRYPTION_KEYS": found.encryption_keys,
+        "METRICS_TOKEN": [found.metrics_token],
         "WEBHOOK_SECRET": [base64.b64decode(found.webhook_secret.removeprefix("whsec_")).hex()],
         "REDIS_URL (the password)": _given(found.redis.password),
         "REDIS_SENTINEL_PASSWORD": _given(found.redis.sentinel_password),

@@ -32,6 +32,7 @@ WEAK = [
     ("ingestion.W001", "SECRET_KEY", "a" * 64),
     ("ingestion.W001", "ENCRYPTION_KEYS", "abc" * 20),
     ("ingestion.W001", "WEBHOOK_SECRET", "whsec_" + "A" * 40),
+    ("ingestion.W001", "METRICS_TOKEN", "0000000000000000000"),
     ("ingestion.W001", "REDIS_URL", "rediss://:changeme@redis.example.org"),
     ("ingestion.W001", "DATABASE_URL", "postgresql://postgres:postgres@127.0.0.1/postgres"),
     ("ingestion.W002", "REDIS_URL", "rediss://redis.example.org"),
