@@ -37,7 +37,7 @@ def _make_permissions(apps):
     """Django makes permissions after all migrations; the groups want them now."""
     for label in APPS:
         config = apps.get_app_config(label)
-        module, config.models_module = config.models_module, True
+        module, config.models_module = getattr(config, "models_module", None), True
         create_permissions(config, apps=apps, verbosity=0)
         config.models_module = module
 
