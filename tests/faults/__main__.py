@@ -51,29 +51,43 @@ class Run:
     def __init__(self, kind: str, seed: int, jobs: int, lanes: int, console: Console) -> None:
         self._kind, self._seed, self._jobs, self._lanes, self._console = kind, seed, jobs, lanes, console
         self._lock = threading.Lock()
+        self._halt = threading.Event()
 
     def all(self, names: Sequence[str]) -> dict[str, Findings]:
         """Name -> what it cost, in the order of `names`; without those that say nothing of this contender."""
         names = [name for name in names if name == MIXED or self._kind == LEDGER or BY_NAME[name].stock]
-        found = self._side_by_side([name for name in names if name != MIXED and BY_NAME[name].deployment is None])
-        for name in names:
+        found = self._side_by_side([name for name in names if not self._is_alone(name)])
+        for name in filter(self._is_alone, names):
             if name == MIXED:
-                found |= self._one_lane(iter([name]), documents=self._kind == LEDGER)
-            elif (deployment := BY_NAME[name].deployment) is not None:
-                with deployment() as replicated:
+                found |= self._one_lane(iter([name]), documents=True)
+            else:
+                make = BY_NAME[name].deployment
+                assert make is not None
+                with make() as replicated:
                     found |= self._one_lane(iter([name]), documents=False, deployment=replicated)
         return {name: found[name] for name in names}
 
+    def _is_alone(self, name: str) -> bool:
+        """Whether nothing else may run beside it: a world of its own, or this service's mixture, which is measured.
+
+        Stock mostly waits for what it has lost.
+        """
+        return self._kind == LEDGER and (name == MIXED or BY_NAME[name].deployment is not None)
+
     def _side_by_side(self, names: Sequence[str]) -> dict[str, Findings]:
-        documents = any(BY_NAME[name].documents for name in names)
+        documents = any(name != MIXED and BY_NAME[name].documents for name in names) and self._kind == LEDGER
         lanes, waiting = min(self._lanes, len(names)), iter(names)
         found: dict[str, Findings] = {}
         if lanes:
             with ThreadPoolExecutor(lanes) as pool:
-                for part in pool.map(
-                    lambda lane: self._one_lane(waiting, documents=documents, lane=lane), range(lanes)
-                ):
-                    found |= part
+                try:
+                    for part in pool.map(
+                        lambda lane: self._one_lane(waiting, documents=documents, lane=lane), range(lanes)
+                    ):
+                        found |= part
+                except BaseException:
+                    self._halt.set()  # every lane ends with the fault that it is at
+                    raise
         return found
 
     def _one_lane(
@@ -94,7 +108,7 @@ class Run:
 
     def _take(self, names: Iterator[str]) -> str | None:
         with self._lock:
-            return next(names, None)
+            return None if self._halt.is_set() else next(names, None)
 
 
 def _parser() -> argparse.ArgumentParser:
