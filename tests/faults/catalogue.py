@@ -139,6 +139,7 @@ FAULTS = (
     ),
 )  # fmt: skip
 
+MIXED_DOES = "all of these but none, poison, old code and fail-overs, two at a time, in random order"
 MIXED_DOCUMENTS, MIXED_HOSTILE = 0.08, 0.02
 """Shares of the mixed schedule."""
 
