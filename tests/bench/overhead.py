@@ -105,6 +105,12 @@ def ratios(rates: noop.Rates) -> list[float]:
     return [seen.rate / unseen.rate for seen, unseen in zip(rates[WATCHED], rates[UNWATCHED], strict=True)]
 
 
+def more_cpu(rates: noop.Rates) -> float | None:
+    """How much more processor time a watched job takes, as a part of one that is not; None where it is unknown."""
+    seen, unseen = noop.cpu_median(rates[WATCHED]), noop.cpu_median(rates[UNWATCHED])
+    return None if seen is None or unseen is None else seen / unseen - 1
+
+
 def summary(rates: noop.Rates) -> dict[str, object]:
     """What the JSON report says."""
     return {
@@ -112,6 +118,7 @@ def summary(rates: noop.Rates) -> dict[str, object]:
         "pairs": {name: [round(value.rate, 1) for value in values] for name, values in rates.items()},
         "median": {name: median(value.rate for value in values) for name, values in rates.items()},
         "cpu_microseconds_per_job": {name: noop.cpu_median(values) for name, values in rates.items()},
+        "more_cpu": more_cpu(rates),
         "ratio": ratios(rates),
         "ratio_median": median(ratios(rates)),
         "goal": GOAL,

@@ -120,6 +120,9 @@ def overhead_table(console: Console, rates: noop.Rates) -> None:
             "-" if used is None else f"{used:,.0f}",
         )
     console.print(table)
+    more = overhead.more_cpu(rates)
+    if more is not None:
+        console.print(f"processor time of a job, watched: {more:+.1%}", highlight=False)
     _verdict(console, "watched / not watched, pair by pair", overhead.ratios(rates), overhead.GOAL)
 
 
