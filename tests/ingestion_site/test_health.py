@@ -17,7 +17,7 @@ from queueadmin.models import WorkerProcess
 
 pytestmark = pytest.mark.both_databases
 
-QUEUES = ["document_ingestion", "maintenance", "webhooks"]
+QUEUES = ["control", "document_ingestion", "maintenance", "webhooks"]
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ def test_every_queue_needs_a_live_worker(client: Client, db: None) -> None:
     assert response.status_code == 503
     assert response.json()["reason"] == f"No live worker takes jobs from: {', '.join(QUEUES)}."
     # Given workers of all queues but one
-    a_worker(1, QUEUES[:2])
-    a_worker(2, QUEUES[:1])
+    a_worker(1, QUEUES[:3])
+    a_worker(2, QUEUES[:2])
     body = client.get("/health/workers").json()
     assert body["queues"]["document_ingestion"] == {"status": "ok", "workers": 2}
     assert body["queues"]["webhooks"] == {"status": "unavailable", "workers": 0}
