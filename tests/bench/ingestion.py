@@ -16,7 +16,7 @@ from tests.bench.apps import bare_loop
 from tests.bench.contenders import Ledger, WrongOutcome
 from tests.bench.environment import Process, Servers, python
 from tests.bench.papers import paper
-from tests.bench.posts import PATH, serve
+from tests.bench.posts import serve
 
 GOAL = 0.8
 """Times the bare loop's rate."""
@@ -31,6 +31,9 @@ _PARTS = {
     "Valkey": "valkey",
 }
 """Parts of the service, and the word in the command line by which their processes are known."""
+_PATH = "/api/documents/batch"
+_BATCH = 50
+"""Documents submitted at once, by each of the clients."""
 _WARM_UP = 120
 _EVERY_SECONDS = 0.02
 _TIMEOUT_SECONDS = 300.0
@@ -89,7 +92,7 @@ def _loop(ledger: Ledger, folder: Path) -> Ingested:
     return Ingested(documents=told["documents"], seconds=told["seconds"], cpu={}, steps={})
 
 
-def _service(ledger: Ledger, key: str, names: Sequence[str]) -> Ingested:
+def _service(ledger: Ledger, key: str, names: list[str]) -> Ingested:
     """Web server and workers as `manage.py up` starts them; the clock runs from the first POST to the last outcome."""
     ledger.empty()
     ledger.connection.execute("TRUNCATE documents_ingestiontask")
@@ -99,15 +102,16 @@ def _service(ledger: Ledger, key: str, names: Sequence[str]) -> Ingested:
         port = serve(stack, "ingestion_site.wsgi:application", ledger.environment)
         workers = [stack.enter_context(worker) for worker in ledger.workers()]
 
-        def submit(numbers: range) -> None:
-            load.drive(port, lambda number: _post(key, names[number % len(names)]), numbers, expected=202)
+        def submit(chosen: Sequence[str]) -> None:
+            wanted = [chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH)]
+            load.drive(port, lambda number: _batch(key, wanted[number]), range(len(wanted)), expected=202)
 
-        submit(range(_WARM_UP))
+        submit((names * _WARM_UP)[:_WARM_UP])
         _wait(ledger, workers, _WARM_UP)
         before = machine.cpu_seconds_by_part(_PARTS)
         own = time.process_time()
         started = time.perf_counter()
-        submit(range(len(names)))
+        submit(names)
         _wait(ledger, workers, _WARM_UP + len(names))
         seconds = time.perf_counter() - started
         cpu = {"clients": time.process_time() - own}
@@ -122,15 +126,18 @@ def _service(ledger: Ledger, key: str, names: Sequence[str]) -> Ingested:
     )
 
 
-def _post(key: str, name: str) -> bytes:
-    body = {
-        "document_id": name,
-        "user_id": "user-1",
-        "file_name": name,
-        "r2_key": f"papers/{name}",
-        "content_type": "application/octet-stream",
-    }
-    return load.post(PATH, key=key, body=json.dumps(body).encode())
+def _batch(key: str, names: Sequence[str]) -> bytes:
+    documents = [
+        {
+            "document_id": name,
+            "user_id": "user-1",
+            "file_name": name,
+            "r2_key": f"papers/{name}",
+            "content_type": "application/octet-stream",
+        }
+        for name in names
+    ]
+    return load.post(_PATH, key=key, body=json.dumps({"documents": documents}).encode())
 
 
 def _wait(ledger: Ledger, workers: Sequence[Process], documents: int) -> None:
