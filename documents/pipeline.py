@@ -90,17 +90,16 @@ def run(document: Document, *, job: JobContext, tools: Tools) -> dict[str, Any]:
     Raises DocumentErrors, which say themselves whether trying again can help, and JobCancelled.
     """
     steps = Steps(job=job)
-    with tools.workspace.directory() as directory:
-        path = directory / "document"
+    with tools.workspace.place() as path:
         with steps.step("fetch"):
             fetched = _fetch(document, path, job=job, tools=tools)
         with steps.step("identify"):
             identity = identify(path, declared=document.content_type, file_name=document.file_name)
-            job.note(content_type=identity.content_type)
+            job.note(content_type=identity.content_type, declared=identity.declared, named=identity.named)
         with steps.step("extract"):
             extraction = _extract(path, identity, document.options, job=job, sandbox=tools.sandbox)
     with steps.step("store"):
-        key = _store(extraction, fetched, steps=steps, results=tools.results)
+        key = _store(extraction, fetched, identity, steps=steps, results=tools.results)
     return _summary(document, fetched, extraction, key)
 
 
@@ -142,10 +141,12 @@ def _extract(path: Path, identity: Identity, options: Options, *, job: JobContex
     return extraction
 
 
-def _store(extraction: Extraction, fetched: Downloaded, *, steps: Steps, results: ResultStore) -> str:
+def _store(
+    extraction: Extraction, fetched: Downloaded, identity: Identity, *, steps: Steps, results: ResultStore
+) -> str:
     """Write the result under a key that holds task and attempt: a late writer overwrites only its own."""
-    source: dict[str, JsonValue] = {"source": {"sha256": fetched.sha256, "bytes": fetched.bytes}}
-    chunks = rendering.stored_chunks(extraction, source)
+    source: dict[str, JsonValue] = {**to_dict(fetched), "declared": identity.declared, "named": identity.named}
+    chunks = rendering.stored_chunks(extraction, {"source": source})
     started = time.monotonic()
     key = results.write(steps.job.id, steps.job.attempt, _cancellable(chunks, steps))
     logger.info("stored", extra={"ms": _milliseconds(started)})

@@ -1,4 +1,4 @@
-"""Private temporary directories for documents at work, which do not outlive their worker.
+"""A private temporary directory for documents at work, which does not outlive its worker.
 
 A worker that is killed cannot tidy up: each process holds a lock on its own directory, and the next one removes
 those whose lock is free.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import shutil
 import tempfile
@@ -19,21 +20,22 @@ _PREFIX = "fetched-"
 
 
 class Workspace:
-    """Hands out directories below `parent`. Thread-safe; to be made after a fork."""
+    """Hands out places below `parent`. Thread-safe; to be made after a fork."""
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
         self._lock = threading.Lock()
         self._own: tuple[Path, int, int] | None = None
+        self._numbers = itertools.count(1)
 
     @contextlib.contextmanager
-    def directory(self) -> Iterator[Path]:
-        """A new directory, readable by this user alone and gone afterwards whatever happens inside."""
-        path = Path(tempfile.mkdtemp(dir=self._home()))
+    def place(self) -> Iterator[Path]:
+        """A path for one file, below a directory of this user alone; what is there is gone afterwards in any case."""
+        path = self._home() / f"document-{next(self._numbers)}"
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove everything of this process."""

@@ -306,6 +306,8 @@ class ResultSource(serializers.Serializer[Any]):
 
     sha256 = serializers.CharField()
     bytes = serializers.IntegerField()
+    declared = serializers.CharField(allow_blank=True, help_text="The media type that was given with the document.")
+    named = serializers.CharField(allow_blank=True, help_text="The ending of the file name that was given.")
 
 
 class TaskResult(serializers.Serializer[Any]):

@@ -46,6 +46,7 @@ class Identity:
     content_type: str
     extension: str
     declared: str = ""
+    named: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -134,7 +135,7 @@ class Limits:
     family_memory_bytes: int = 3072 * MIB
     processes: int = 256
     max_pages: int = 10_000
-    recycle_documents: int = 200
+    recycle_documents: int = 1000
     recycle_rss_bytes: int = 512 * MIB
     start_seconds: float = 30.0
     ocr: Ocr = Ocr()

@@ -1,4 +1,4 @@
-"""The extraction child: reads requests as lines of JSON, runs the engines, writes the text into a file.
+"""The extraction child: reads requests as lines of JSON, runs the engines, answers with the text.
 
 Started by `process.ChildProcess` as `python -m documents.extraction.child CONFIG`, where CONFIG is JSON. Requests come
 in on one inherited pipe and replies go out on another; stdin, stdout and stderr are /dev/null, so that a library
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, BinaryIO
 
 from documents.extraction import chain, landlock, protections
 from documents.extraction.base import (
@@ -35,6 +36,10 @@ from documents.extraction.errors import ExtractionError, OutOfMemory, TooLarge
 from documents.extraction.workspace import EXIT_OUT_OF_MEMORY, MARKDOWN_FILE, RESULT_FILE, TEXT_FILE
 
 _REPORT_SECONDS = 0.05
+_SHORT_CHARACTERS = 64 * 1024
+"""Of a result that goes through the pipe: at the worst six times as many bytes, which the parent still takes."""
+_SPAN = 40
+"""What the place of a page costs beside its text."""
 
 
 class Child:
@@ -56,7 +61,7 @@ class Child:
 
     def reply(self, kind: str, **fields: Any) -> None:
         """Send one line to the parent."""
-        self._replies.write(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+        self._replies.write(_line(kind=kind, **fields))
 
     def _answer(self, fields: Mapping[str, Any]) -> None:
         """Extract one document and reply "done" or "error"."""
@@ -71,8 +76,8 @@ class Child:
                 skip=fields["skip"],
                 on_engine=self._announce,
             )
-            write_result(found, Path(fields["output_dir"]), limit=int(fields["output_bytes"]))
-            outcome: dict[str, Any] = {"kind": "done"}
+            output_dir, limit = Path(fields["output_dir"]), int(fields["output_bytes"])
+            outcome: dict[str, Any] = {"kind": "done", "result": handed_over(found, output_dir, limit=limit)}
         except MemoryError:
             outcome = {"kind": "error", **OutOfMemory().to_wire(), "tried": []}
         except ExtractionError as error:
@@ -113,36 +118,54 @@ class Child:
             self.reply("progress", stage=stage, done=done, total=total)
 
 
-def write_result(found: Extraction, output_dir: Path, *, limit: int) -> None:
-    """Write the text once, and beside it where each page starts and ends (in characters). Raises TooLarge."""
-    spans: list[list[int | str]] = []
-    at = size = 0
-    with (output_dir / TEXT_FILE).open("wb") as file:
-        for page in found.pages:
-            separator = PAGE_BREAK if spans else ""
-            text = clean(page.text)
-            data = (separator + text).encode()
-            size += len(data)
-            if size > limit:
-                raise TooLarge()
-            file.write(data)
-            start = at + len(separator)
-            at = start + len(text)
-            spans.append([page.number, clean(page.label), start, at])
-    if found.markdown:
-        data = clean(found.markdown).encode()
-        if len(data) > limit:
-            raise TooLarge()
-        (output_dir / MARKDOWN_FILE).write_bytes(data)
-    document = {
-        "pages": spans,
+def handed_over(found: Extraction, output_dir: Path, *, limit: int) -> dict[str, Any] | None:
+    """Return what goes to the parent through the pipe; None where it is long and lies in files. Raises TooLarge.
+
+    Most results are short, and making and removing files costs more than reading many a document.
+    """
+    about = {
         "engine": found.engine,
         "content_type": found.content_type,
         "metadata": clean_json(found.metadata),
         "warnings": [clean(warning) for warning in found.warnings],
         "tried": [to_dict(one) for one in found.tried],
     }
-    (output_dir / RESULT_FILE).write_text(json.dumps(document), encoding="utf-8")
+    markdown = clean(found.markdown)
+    characters = len(json.dumps(about)) + len(markdown)
+    if characters + sum(len(page.text) + len(page.label) + _SPAN for page in found.pages) <= _SHORT_CHARACTERS:
+        memory = io.BytesIO()
+        spans = _write_text(found, memory, limit)
+        return {**about, "pages": spans, "text": memory.getvalue().decode(), "markdown": markdown}
+    with (output_dir / TEXT_FILE).open("wb") as file:
+        spans = _write_text(found, file, limit)
+    data = markdown.encode()
+    if len(data) > limit:
+        raise TooLarge()
+    (output_dir / MARKDOWN_FILE).write_bytes(data)
+    (output_dir / RESULT_FILE).write_bytes(_line(**about, pages=spans))
+    return None
+
+
+def _line(**fields: Any) -> bytes:
+    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def _write_text(found: Extraction, file: BinaryIO, limit: int) -> list[list[int | str]]:
+    """Write the text once; return where each page starts and ends in it (in characters). Raises TooLarge."""
+    spans: list[list[int | str]] = []
+    at = size = 0
+    for page in found.pages:
+        separator = PAGE_BREAK if spans else ""
+        text = clean(page.text)
+        data = (separator + text).encode()
+        size += len(data)
+        if size > limit:
+            raise TooLarge()
+        file.write(data)
+        start = at + len(separator)
+        at = start + len(text)
+        spans.append([page.number, clean(page.label), start, at])
+    return spans
 
 
 def clean(text: str) -> str:

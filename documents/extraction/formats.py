@@ -60,6 +60,8 @@ CONTENT_TYPE_SYNONYMS: dict[str, str] = {
     f"{_ODF}.text-template": "odt", f"{_ODF}.spreadsheet-template": "ods", f"{_ODF}.presentation-template": "odp",
 }  # fmt: skip
 
+_MAX_ENDING = 20
+
 UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
 """What clients send when they do not know: says nothing, so it can contradict nothing."""
 
@@ -112,6 +114,11 @@ def format_of_content_type(content_type: str) -> str:
 
 def format_of_name(file_name: str) -> str:
     """Return the format that a file name's ending names, or ""."""
-    ending = file_name.rpartition(".")[2].strip().lower() if "." in file_name else ""
+    ending = ending_of_name(file_name)
     ending = EXTENSION_SYNONYMS.get(ending, ending)
     return ending if ending in CONTENT_TYPES else ""
+
+
+def ending_of_name(file_name: str) -> str:
+    """Return what stands behind the last point of a file name, in lower case; "" where there is none."""
+    return file_name.rpartition(".")[2].strip().lower()[:_MAX_ENDING] if "." in file_name else ""

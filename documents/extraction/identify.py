@@ -8,6 +8,7 @@ Weighed and left out: libmagic (a system library), puremagic and filetype (no vi
 from __future__ import annotations
 
 import csv
+import os
 import re
 import struct
 from pathlib import Path
@@ -20,9 +21,11 @@ from documents.extraction.formats import (
     SIGNATURES,
     TEXTUAL,
     UNSUPPORTED,
+    ending_of_name,
     format_of_content_type,
     format_of_name,
 )
+from documents.extraction.oddities import TAIL_BYTES, oddities
 
 _HEAD_BYTES = 64 * 1024
 _MAX_PIXELS = 250_000_000
@@ -71,24 +74,26 @@ def identify(path: Path, *, declared: str, file_name: str) -> Identity:
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    found = _by_signature(path, head) or _by_text(head, declared, file_name)
+        file.seek(-min(TAIL_BYTES, path.stat().st_size), os.SEEK_END)
+        tail = file.read()
+    found = _by_signature(path, head, tail) or _by_text(head, declared, file_name)
     return Identity(
         content_type=CONTENT_TYPES[found],
         extension=found,
         declared=declared,
-        warnings=_mismatches(found, declared, file_name),
+        named=ending_of_name(file_name),
+        warnings=(*_mismatches(found, declared, file_name), *oddities(found, head, tail)),
     )
 
 
-def _by_signature(path: Path, head: bytes) -> str:
+def _by_signature(path: Path, head: bytes, tail: bytes) -> str:
     if not head.strip(b"\0 \t\r\n\f\xef\xbb\xbf"):
         raise Empty()
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return containers.zip_format(path)
     if head.startswith(_OLE):
         return containers.ole_format(path)
-    # ISO 32000-1 Annex H, note 13: readers accept the header anywhere in the first 1024 bytes.
-    if 0 <= head.find(b"%PDF-") < 1024:
+    if _is_pdf(head, tail):
         return "pdf"
     for magic, found in SIGNATURES:
         if head.startswith(magic):
@@ -100,6 +105,15 @@ def _by_signature(path: Path, head: bytes) -> str:
     if head[4:8] == b"ftyp":
         raise UnsupportedType("This is a video, audio or HEIF file, which this service does not read.")
     return ""
+
+
+def _is_pdf(head: bytes, tail: bytes) -> bool:
+    """ISO 32000-1 Annex H, note 13: readers accept the header anywhere in the first 1024 bytes.
+
+    Behind other bytes it counts only where the file goes on like a PDF: texts about PDF mention it, too.
+    """
+    at = head.find(b"%PDF-", 0, 1024)
+    return at == 0 or (at > 0 and (b"startxref" in tail or b" obj" in head or b"%%EOF" in tail))
 
 
 def _refuse_pixel_bomb(head: bytes, found: str) -> None:

@@ -270,6 +270,10 @@ class ChildProcess:
         """Wipe what the last document left; afterwards both directories exist, empty and ours."""
         for directory in (self.work_dir, self.output_dir, self._input_dir):
             empty_directory(directory)
+
+    def clear_away(self) -> None:
+        """End what system programs left running, and remove what they left outside of the child's directory."""
+        sweep(self.home, spare=self.pid)
         self._remove_sockets()
 
     def _remove_sockets(self) -> None:
@@ -289,29 +293,37 @@ class ChildProcess:
             shutil.copyfile(document, path)
         return path
 
-    def read_result(self, limits: Limits, warnings: tuple[str, ...]) -> Extraction:
-        """Read the files that the child wrote, as data of a stranger: bounded, regular files, checked fields."""
-        text = read_capped(self.output_dir / TEXT_FILE, limits.output_bytes).decode("utf-8", "replace")
-        markdown = ""
-        if (self.output_dir / MARKDOWN_FILE).exists():
-            markdown = read_capped(self.output_dir / MARKDOWN_FILE, limits.output_bytes).decode("utf-8", "replace")
+    def take_over(self, found: Any, limits: Limits, warnings: tuple[str, ...]) -> Extraction:
+        """Make an Extraction of what the child answered, or wrote into files when that is None.
+
+        All of it is data of a stranger: bounded, regular files, checked fields.
+        """
         try:
-            fields = json.loads(read_capped(self.output_dir / RESULT_FILE, limits.output_bytes))
+            if found is None:
+                found = self._read_files(limits.output_bytes)
+            text = str(found["text"])
             return Extraction(
                 text=text,
                 pages=tuple(
                     Page(number=int(number), label=str(label), text=text[int(start) : int(end)])
-                    for number, label, start, end in fields["pages"]
+                    for number, label, start, end in found["pages"]
                 ),
-                engine=str(fields["engine"]),
-                content_type=str(fields["content_type"]),
-                markdown=markdown,
-                metadata=dict(fields["metadata"]),
-                warnings=(*warnings, *map(str, fields["warnings"])),
-                tried=tried_from(fields["tried"]),
+                engine=str(found["engine"]),
+                content_type=str(found["content_type"]),
+                markdown=str(found["markdown"]),
+                metadata=dict(found["metadata"]),
+                warnings=(*warnings, *map(str, found["warnings"])),
+                tried=tried_from(found["tried"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ExtractorCrashed("The extraction process wrote an unreadable result.") from error
+
+    def _read_files(self, limit: int) -> dict[str, Any]:
+        text, markdown, about = (
+            read_capped(self.output_dir / name, limit) for name in (TEXT_FILE, MARKDOWN_FILE, RESULT_FILE)
+        )
+        texts = {"text": text.decode("utf-8", "replace"), "markdown": markdown.decode("utf-8", "replace")}
+        return {**json.loads(about), **texts}
 
 
 def _bytes(ru_maxrss: int) -> int:

@@ -19,7 +19,7 @@ from documents.extraction.errors import (
     OutOfMemory,
     from_wire,
 )
-from documents.extraction.process import ChildGone, ChildProcess, DeadlinePassed, sweep, tried_from
+from documents.extraction.process import ChildGone, ChildProcess, DeadlinePassed, tried_from
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Run:
             elif kind == "progress":
                 self._on_progress(str(reply["stage"]), reply["done"], reply["total"])
             elif kind == "done":
-                return child.read_result(self._limits, self._identity.warnings), reply
+                return child.take_over(reply.get("result"), self._limits, self._identity.warnings), reply
             elif kind == "error":
                 error = from_wire(reply)
                 error.tried = tried_from(reply["tried"])
@@ -155,7 +155,7 @@ class Run:
     def _may_serve_again(self, child: ChildProcess, reply: dict[str, Any]) -> bool:
         """Clear away what system tools left running; retire a child that is old, fat or short of memory."""
         if reply.get("spawned"):
-            sweep(child.home, spare=child.pid)
+            child.clear_away()
         return (
             child.documents < self._limits.recycle_documents
             and int(reply.get("resident_bytes", 0)) < self._limits.recycle_rss_bytes

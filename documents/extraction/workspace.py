@@ -15,7 +15,7 @@ from pathlib import Path
 from documents.extraction.errors import ExtractorCrashed, TooLarge
 
 TEXT_FILE, MARKDOWN_FILE, RESULT_FILE = "text.txt", "text.md", "result.json"
-"""What a child writes into its output directory."""
+"""What a child writes into its output directory when it is long."""
 
 EXIT_OUT_OF_MEMORY = 86
 """Exit code of a child that could not even report that it had no memory."""
@@ -94,8 +94,12 @@ def empty_directory(path: Path) -> None:
     with contextlib.suppress(OSError):
         status = path.lstat()
         if stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700:
-            for entry in os.scandir(path):
-                remove_tree(Path(entry.path))
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        remove_tree(Path(entry.path))
+                    else:
+                        os.unlink(entry.path)  # noqa: PTH108  # every document pays for a Path
             return
     remove_tree(path)
     path.mkdir(mode=0o700)

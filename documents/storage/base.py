@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import time
@@ -74,20 +73,16 @@ class Transfer:
         """Copy from `read` until it returns nothing.
 
         The limit holds for the bytes that were read; `expected` (bytes, from a header or a file's status) only
-        refuses early, feeds the progress and unmasks a body that was cut off. The bytes go to a neighbour of
-        `destination` that is renamed at the end.
+        refuses early, feeds the progress and unmasks a body that was cut off. Of a failed transfer nothing stays.
         """
         if expected is not None and expected > self.max_bytes:
             raise DocumentTooLarge(limit=self.max_bytes)
-        partial = destination.with_name(destination.name + ".part")
         try:
-            with partial.open("wb") as file:
-                done = self._copy(read, file, expected)
-            partial.replace(destination)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
-        return done
+            with destination.open("wb") as file:
+                return self._copy(read, file, expected)
+        except BaseException:
+            destination.unlink(missing_ok=True)
+            raise
 
     def _copy(self, read: Callable[[int], bytes], file: BinaryIO, expected: int | None) -> Downloaded:
         digest, size, deadline = hashlib.sha256(), 0, time.monotonic() + self.seconds

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -24,6 +24,7 @@ from documents.storage.listing import StoredObject, files_below, objects_below
 from documents.storage.s3 import S3Bucket, S3Connection
 
 _SPOOL_BYTES = 1024 * 1024
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class ResultStore(Protocol):
@@ -69,10 +70,10 @@ def _parsed(key: str) -> tuple[UUID, int]:
 
 
 class DirectoryResultStore:
-    """Results below a directory, fanned out by the end of the task id.
+    """Results below a directory: files named "<task id>.<attempt>", fanned out by the end of the task id.
 
     The end, because task ids are UUIDv7: they begin with the time, so prefixes would fill one directory after the
-    other instead of all evenly.
+    other instead of all evenly. No directory for each task: making one costs as much as reading a small document.
     """
 
     def __init__(self, root: Path) -> None:
@@ -81,55 +82,57 @@ class DirectoryResultStore:
 
     def write(self, task_id: UUID, attempt: int, chunks: Iterable[bytes]) -> str:
         """See ResultStore. The file is on disk before it gets its name, and its name before this returns."""
-        task_dir = self._task_dir(task_id)
+        target = self._path(task_id, attempt)
+        staging = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
         with _file_errors():
-            task_dir.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=task_dir)
-            staging = Path(name)
+            with contextlib.suppress(FileExistsError):
+                target.parent.mkdir(parents=True)
             try:
-                with os.fdopen(descriptor, "wb") as file:
+                with os.fdopen(os.open(staging, _NEW, 0o600), "wb") as file:
                     file.writelines(chunks)
                     file.flush()
                     os.fsync(file.fileno())
-                staging.replace(task_dir / str(int(attempt)))
-            finally:
+                staging.replace(target)
+            except BaseException:
                 staging.unlink(missing_ok=True)
-            self._flush_names(task_dir)
+                raise
+            self._flush_names(target.parent)
         return result_key(task_id, attempt)
 
     def open(self, key: str, *, start: int = 0) -> BinaryIO:
         """See ResultStore."""
-        task_id, attempt = _parsed(key)
         with _file_errors():
-            file = (self._task_dir(task_id) / str(attempt)).open("rb")
+            file = self._path(*_parsed(key)).open("rb")
             file.seek(start)
             return file
 
     def delete(self, task_id: UUID) -> int:
         """See ResultStore."""
-        task_dir = self._task_dir(task_id)
+        count = 0
         with _file_errors():
-            count = sum(1 for path in task_dir.glob("*") if path.is_file())
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(task_dir)
+            for path in self._fan_out(task_id).glob(f"{task_id}.*"):
+                path.unlink(missing_ok=True)
+                count += 1
         return count
 
     def stored(self) -> Iterator[StoredObject]:
         """See ResultStore."""
         for found in files_below(self.root):
-            yield replace(found, key=found.key.partition("/")[2])  # without the fan-out
+            name = found.key.rpartition("/")[2]  # without the fan-out
+            yield replace(found, key=name.replace(".", "/", 1))
 
-    def _flush_names(self, task_dir: Path) -> None:
-        """Flush the entries of new directories. Those of the fan-out stay for ever, so once a process is enough."""
-        fan_out = task_dir.parent
-        sync_directory(task_dir)
+    def _flush_names(self, fan_out: Path) -> None:
+        """Flush the entry of a new file. The fan-out's directories stay for ever, so once a process is enough."""
         sync_directory(fan_out)
         if fan_out not in self._flushed:
             sync_directory(self.root)
             self._flushed.add(fan_out)
 
-    def _task_dir(self, task_id: UUID) -> Path:
-        return self.root / task_id.hex[-2:] / str(task_id)
+    def _fan_out(self, task_id: UUID) -> Path:
+        return self.root / task_id.hex[-3:]
+
+    def _path(self, task_id: UUID, attempt: int) -> Path:
+        return self._fan_out(task_id) / f"{task_id}.{int(attempt)}"
 
 
 @contextlib.contextmanager

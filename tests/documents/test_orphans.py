@@ -95,9 +95,9 @@ def test_what_is_younger_than_a_day_may_belong_to_an_attempt_that_still_runs(
     half_old, old = uuid7(), uuid7()
     for task_id in (half_old, old):
         keep(task_id, results=results)
-    for one in results.root.rglob("1"):
+    for one in results.root.rglob("*.1"):
         os.utime(one, times=(0, 0))
-    for one in results.root.rglob(f"{old}/2"):
+    for one in results.root.rglob(f"{old}.2"):
         os.utime(one, times=(0, 0))
     # Then only the one of which everything is old goes
     assert orphans.sweep(results=results, documents=documents).results == 1
@@ -184,7 +184,7 @@ def old_orphan() -> Iterator[uuid.UUID]:
     task_id = uuid7()
     store = conf.result_store()
     keep(task_id, results=store)
-    for path in (Path(settings.DATA_DIR) / "results").rglob(f"{task_id}/*"):
+    for path in (Path(settings.DATA_DIR) / "results").rglob(f"{task_id}.*"):
         os.utime(path, times=(0, 0))
     yield task_id
     store.delete(task_id)

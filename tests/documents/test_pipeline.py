@@ -73,7 +73,7 @@ def a_job(attempt: int = 1) -> JobContext:
 
 def leftovers(tmp_path: Path) -> list[Path]:
     """Files of documents at work."""
-    return [path for path in (tmp_path / "work").glob("*/*/*") if path.is_file()]
+    return [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
 
 
 def test_text_and_json_are_stored_under_task_and_attempt(tools: Tools, put: Any, tmp_path: Path) -> None:
@@ -205,16 +205,16 @@ def test_a_download_stops_when_the_job_does(tools: Tools, tmp_path: Path) -> Non
 def test_directories_of_a_worker_that_died_are_removed_and_those_of_the_living_are_not(tmp_path: Path) -> None:
     # Given a directory that a living worker holds, and one that nobody holds
     living = Workspace(tmp_path)
-    with living.directory() as held:
-        (held / "document").write_bytes(b"mine")
+    with living.place() as held:
+        held.write_bytes(b"mine")
         dead = tmp_path / "fetched-dead"
         (dead / "x").mkdir(parents=True)
         # When another worker begins
         other = Workspace(tmp_path)
-        with other.directory():
+        with other.place():
             # Then only the dead one's is gone
             assert not dead.exists()
-            assert (held / "document").read_bytes() == b"mine"
+            assert held.read_bytes() == b"mine"
         other.close()
     living.close()
     assert list(tmp_path.iterdir()) == []

@@ -112,7 +112,7 @@ def print_noise(request: Request) -> str:
 def link_result(request: Request) -> str:
     """Replace the result by a link to a file of the parent."""
     (request.work_dir.parent / "out" / "text.txt").symlink_to(request.path)
-    return "x"
+    return "x" * 100_000  # long enough for a file
 
 
 def progress(request: Request) -> str:
@@ -155,6 +155,12 @@ def write_elsewhere(request: Request) -> str:
     return ", ".join(outcomes)
 
 
+def unusual(request: Request) -> str:
+    """Text of every kind of character, as long as the document says."""
+    length = int(request.path.read_text())
+    return ('aé€😀"\\\n\t\x01' * (length // 9 + 1))[:length]
+
+
 good = Rogue("good", lambda request: "good text")
 
 ENGINES: dict[str, tuple[Rogue, ...]] = {
@@ -184,6 +190,7 @@ ENGINES: dict[str, tuple[Rogue, ...]] = {
     "litter": (Rogue("litter", litter),),
     "noise": (Rogue("noise", print_noise),),
     "link": (Rogue("link", link_result),),
+    "unusual": (Rogue("unusual", unusual),),
     "progress": (Rogue("progress", progress),),
     "flood": (Rogue("flood", lambda request: "x" * (3 * 1024 * 1024)),),
     "nul": (Rogue("nul", lambda request: "a\0b\ud800c"),),

@@ -55,10 +55,10 @@ VECTORS: list[tuple[str, bytes, str]] = [
     ("ppt", ole(("PowerPoint Document", b"")), "ppt"),
     ("msg", ole(("__properties_version1.0", b"")), "msg"),
     ("rtf", rb"{\rtf1\ansi hello}", "rtf"),
-    ("png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01", "png"),
-    ("jpg", b"\xff\xd8\xff\xe0\0\x10JFIF", "jpg"),
+    ("png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01IEND", "png"),
+    ("jpg", b"\xff\xd8\xff\xe0\0\x10JFIF\xff\xd9", "jpg"),
     ("tiff", b"II*\0\x08\0\0\0", "tiff"),
-    ("gif", b"GIF89a\x01\0\x01\0", "gif"),
+    ("gif", b"GIF89a\x01\0\x01\0;", "gif"),
     ("html", sample("page.html"), "html"),
     ("html after a comment", b"\n<!-- saved from -->\n<HTML><body>x</body>", "html"),
     ("xhtml", b'<?xml version="1.0"?><!DOCTYPE html PUBLIC "x"><html xmlns="y"/>', "html"),
@@ -130,7 +130,53 @@ def test_among_text_formats_the_claim_helps(
 def test_declaring_plain_text_for_any_text_format_is_no_mismatch(judge: Callable[..., Identity]) -> None:
     assert judge(b"a;b\n", declared="text/plain", file_name="x.csv").warnings == ()
     assert judge(b"%PDF-1.4\n", declared="text/plain").warnings != ()
-    assert judge(b"%PDF-1.4\n", declared="application/octet-stream").warnings == ()
+    assert judge(b"%PDF-1.4\n%%EOF", declared="application/octet-stream").warnings == ()
+
+
+PDF, PNG, GIF = sample("two-pages.pdf"), sample("photo.png"), b"GIF89a\x01\0\x01\0\0\0\0;"
+ZIP = zipped({"a.txt": "hidden"})
+CUT_OFF = "cut_off: the end of the file is missing"
+
+
+def polyglot(first: str, second: str) -> str:
+    return f"polyglot: the file is read as {first}, and other programs take it for {second}"
+
+
+ODDITIES: list[tuple[str, bytes, str, str]] = [
+    ("pdf behind html", b"<html><body>x</body>" + PDF, "pdf", polyglot("pdf", "html")),
+    ("pdf behind a script", b"#!/bin/sh\n" + PDF, "pdf", polyglot("pdf", "script")),
+    ("pdf inside a gif", GIF + PDF, "pdf", polyglot("pdf", "gif")),
+    ("zip behind a pdf", PDF + ZIP, "pdf", polyglot("pdf", "zip")),
+    ("zip behind a picture", PNG + ZIP, "png", polyglot("png", "zip")),
+    ("zip behind words", b"words and words\n" * 9 + ZIP, "", ""),
+    ("pdf inside a zip", zipped({"a.pdf": b"%PDF-1.4", "word/document.xml": "<w/>"}), "docx",
+     polyglot("docx", "pdf")),
+    ("junk before a pdf", b"\r\n\r\n" + PDF, "pdf", ""),
+    ("a zip in the middle of a pdf", PDF.replace(b"%%EOF", ZIP + b"\n%%EOF"), "pdf", ""),
+    ("pdf cut off", PDF[:-40], "pdf", CUT_OFF),
+    ("png cut off", PNG[:2000], "png", CUT_OFF),
+    ("a text about pdf", b"A file that begins with %PDF-1.7 is a PDF file.\n", "txt", ""),
+    ("a page about pdf", b"<html><p>Begin with %PDF-1.7, said the book.</p></html>", "html", polyglot("html", "pdf")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "expected", "warning"), [v[1:] for v in ODDITIES], ids=[v[0] for v in ODDITIES])
+def test_files_that_are_two_things_or_cut_off_are_told(
+    judge: Callable[..., Identity], data: bytes, expected: str, warning: str
+) -> None:
+    if not expected:
+        with pytest.raises(UnsupportedType):
+            judge(data)
+        return
+    found = judge(data)
+    assert (found.extension, found.warnings) == (expected, (warning,) if warning else ())
+
+
+def test_what_was_declared_and_how_the_file_was_named_is_kept(judge: Callable[..., Identity]) -> None:
+    found = judge(PDF, declared="text/csv; charset=utf-8", file_name="My Report.FINAL.Docx")
+    assert (found.extension, found.declared, found.named) == ("pdf", "text/csv; charset=utf-8", "docx")
+    assert [warning.partition(":")[0] for warning in found.warnings] == ["type_mismatch"] * 2
+    assert judge(PDF, file_name="no ending").named == ""
 
 
 def filepass() -> bytes:

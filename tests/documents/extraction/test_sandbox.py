@@ -157,6 +157,17 @@ def test_text_that_no_database_stores_is_cleaned(sandbox: Sandbox, document: Pat
     assert found.text == found.pages[0].text
 
 
+@pytest.mark.parametrize("length", [0, 10, 50_000, 70_000, 500_000])
+def test_texts_of_any_length_and_character_come_through_unchanged(
+    sandbox: Sandbox, document: Path, length: int
+) -> None:
+    """Short ones through the pipe, long ones through a file."""
+    document.write_text(str(length))
+    found = run(sandbox, document, "unusual")
+    assert found.text == ('aé€😀"\\\n\t\x01' * (length // 9 + 1))[:length]
+    assert found.pages[0].text == found.text
+
+
 def test_many_threads_share_few_children(sandbox: Sandbox, document: Path) -> None:
     # Given eight threads and room for two children
     pids: list[str] = []
