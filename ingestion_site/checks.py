@@ -37,7 +37,9 @@ from queueadmin.redis_client import RedisOptions
 _LEAST_DISTINCT = 8
 """Different characters that a random text of 16 or more has, all but certainly."""
 
-_PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "insecure", "example", "test")
+_PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "insecure", "example")
+"""None is shorter than six letters: a random text of a hundred would hold a word of four about once in ten thousand."""
+
 _LOCAL = ("localhost", "127.0.0.1", "::1", "")
 _TLS_MODES = ("require", "verify-ca", "verify-full")
 
