@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -109,6 +109,17 @@ def webhook_jobs(views: Iterable[TaskView]) -> dict[UUID, Job]:
         return {}
     jobs = Job.objects.filter(parent_id__in=ids).defer("payload", "result").order_by("created_at", "pk")
     return {job.parent_id: job for job in jobs if job.parent_id is not None}
+
+
+def version(job: Job) -> str:
+    """Differs from one state of a job to the next, also when it is back in the same one."""
+    return f"{job.state}/{job.run}/{job.attempt}"
+
+
+def versions(ids: Collection[UUID]) -> dict[UUID, str]:
+    """The version of each of these jobs; unknown ids are left out."""
+    rows = Job.objects.filter(pk__in=ids).values_list("pk", "state", "run", "attempt")
+    return {job_id: f"{state}/{run}/{attempt}" for job_id, state, run, attempt in rows}
 
 
 def expires_at(job: Job) -> datetime | None:

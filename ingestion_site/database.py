@@ -50,20 +50,43 @@ class Limits:
         return " ".join(f"-c {name}={seconds * 1000}" for name, seconds in named.items() if seconds)
 
 
+_POOL = {
+    "min_size": 1,
+    "num_workers": 2,
+    "timeout": 5.0,
+    "reconnect_timeout": 2.0,
+    "max_idle": 60.0,
+    "max_lifetime": 3600.0,
+}
+"""How the threads of a web process share its connections: most of its many threads wait for a task to change, and each
+would keep a connection of its own. In seconds; `timeout` is how long a request waits for a free one, and so how long it
+takes to notice that the database is away. Worker processes have no pool: about three connections for their whole life.
+See https://www.psycopg.org/psycopg3/docs/api/pool.html
+"""
+
 DJANGOS_OWN = frozenset({"assume_role"})
 """Options of a URL that are Django's, not libpq's."""
 
 
-def settings(url: str, *, default: Path, base: Path, limits: Limits = Limits(), pooler: str = "none") -> dict[str, Any]:
+def settings(
+    url: str,
+    *,
+    default: Path,
+    base: Path,
+    limits: Limits = Limits(),
+    pooler: str = "none",
+    connections: int = 0,
+) -> dict[str, Any]:
     """The settings for `url`: SQLite at `default` when it is empty. A relative file is one below `base`.
 
+    With `connections`, the threads of this process share so many of them (PostgreSQL); otherwise each has its own.
     Raises WrongSetting. The URL may hold a password: no message repeats it.
     """
     if not url:
         return _sqlite(default)
     if url.startswith("sqlite"):
         return _sqlite(base / _sqlite_path(url))
-    return _postgresql(url, limits, pooler)
+    return _postgresql(url, limits, pooler, connections)
 
 
 def _sqlite_path(url: str) -> str:
@@ -84,21 +107,25 @@ def _sqlite(path: Path) -> dict[str, Any]:
     }
 
 
-def _postgresql(url: str, limits: Limits, pooler: str) -> dict[str, Any]:
+def _postgresql(url: str, limits: Limits, pooler: str, connections: int) -> dict[str, Any]:
     config: dict[str, Any] = environ.Env.db_url_config(url)
     if not config.get("NAME"):
         raise WrongSetting("DATABASE_URL", "a URL with the database's name: postgresql://user:password@host:5432/name")
     options = config.get("OPTIONS", {})
     _check({"conn_max_age": config.get("CONN_MAX_AGE", 0), **options})
-    # No psycopg pool: a worker process needs about three connections for its whole life and granian's
-    # threads keep theirs, so a pool would add threads and a second set of time-outs and save nothing.
     return {
         "CONN_MAX_AGE": 60,
         **config,
         "ENGINE": "django.db.backends.postgresql",
         "CONN_HEALTH_CHECKS": True,
         **({"DISABLE_SERVER_SIDE_CURSORS": True} if pooler == "transaction" else {}),
-        "OPTIONS": {**CONNECTION, **options, **_session(limits, options.get("options", ""), pooler)},
+        **({"CONN_MAX_AGE": 0} if connections else {}),
+        "OPTIONS": {
+            **CONNECTION,
+            **options,
+            **_session(limits, options.get("options", ""), pooler),
+            **({"pool": {**_POOL, "max_size": connections}} if connections else {}),
+        },
     }
 
 

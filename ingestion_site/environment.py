@@ -16,6 +16,7 @@ from typing import Any
 import environ
 
 from ingestion_site import database, embedded_state, env_file, secret_files
+from ingestion_site.embedded.web import WEB_THREADS, spare_threads
 from ingestion_site.variables import Reader, WrongSetting
 from queueadmin.redis_client import RedisOptions, WrongOption
 
@@ -55,6 +56,7 @@ class Environment:
     task_status_expiry_hours: int
     audit_retention_days: int
     max_queue_size: int
+    long_poll_waiters: int
     max_document_bytes: int
     max_attempts: int
     min_backoff_seconds: int
@@ -121,6 +123,9 @@ def read(file: Path | None = None) -> Environment:
         task_status_expiry_hours=reader.integer("TASK_STATUS_EXPIRY_HOURS", 24, minimum=1, maximum=87_600),
         audit_retention_days=reader.integer("AUDIT_RETENTION_DAYS", 365, minimum=1, maximum=36_500),
         max_queue_size=reader.integer("MAX_QUEUE_SIZE", 10_000, minimum=1, maximum=100_000_000),
+        long_poll_waiters=reader.integer(
+            "LONG_POLL_WAITERS", spare_threads(sys.argv, os.environ), minimum=0, maximum=10_000
+        ),
         max_document_bytes=reader.integer("MAX_DOCUMENT_BYTES", 100 * 2**20, minimum=1, maximum=2**40),
         max_attempts=reader.integer("MAX_ATTEMPTS", 4, minimum=1, maximum=100),
         min_backoff_seconds=min_backoff,
@@ -176,6 +181,7 @@ def _database(reader: Reader, data_dir: Path) -> dict[str, Any]:
             lock=reader.integer("DATABASE_LOCK_SECONDS", 10, minimum=0, maximum=86_400),
             idle_in_transaction=reader.integer("DATABASE_IDLE_IN_TRANSACTION_SECONDS", 15, minimum=0, maximum=86_400),
         ),
+        connections=WEB_THREADS + 2 if os.environ.get(PROCESS_VARIABLE) == "web" else 0,
         pooler=reader.choice("DATABASE_POOLER", "NONE", tuple(name.upper() for name in database.POOLERS)).lower(),
     )
 

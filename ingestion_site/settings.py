@@ -55,6 +55,7 @@ WEBHOOK_ALLOW_PRIVATE = ENVIRONMENT.webhook_allow_private
 # --- The job ledger -------------------------------------------------------------------------------
 
 MAX_QUEUE_SIZE = ENVIRONMENT.max_queue_size
+LONG_POLL_WAITERS = ENVIRONMENT.long_poll_waiters
 QUEUEADMIN = {
     "REDIS_URL": ENVIRONMENT.redis.url,
     "REDIS_SENTINELS": ENVIRONMENT.redis.sentinels,

@@ -7,6 +7,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.wsgi import get_wsgi_application
 
+from documents.api.stopping import stop_signal
 from ingestion_site import http_metrics, traces
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ingestion_site.settings")
@@ -29,6 +30,7 @@ class TolerantRequest(WSGIRequest):
 
 
 http_metrics.prepare()
+stop_signal.watch()
 application = get_wsgi_application()
 application.request_class = TolerantRequest
 traces.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,8 +12,12 @@ from documents import selectors
 from documents.api import bodies, schema
 from documents.api.auth import caller_of
 from documents.api.base import ApiView, TaskEndpoint, task_id_of
-from documents.api.serializers import QueueStatistics, TaskEvents, TaskStatus
+from documents.api.serializers import QueueStatistics, StatusQuery, TaskEvents, TaskStatus
+from documents.api.waiting import NoPlace, waiters
 from documents.models import Scope
+from queueadmin.states import TERMINAL
+
+_query = StatusQuery()
 
 
 class Status(TaskEndpoint):
@@ -22,12 +28,22 @@ class Status(TaskEndpoint):
     @extend_schema(
         operation_id="read_task_status",
         summary="Read a task's status",
-        parameters=[schema.RETRY_AFTER],
-        responses={200: TaskStatus, **schema.problems(401, 403, 404, 405, 500, 503)},
+        parameters=[StatusQuery, schema.RETRY_AFTER],
+        responses={200: TaskStatus, **schema.problems(400, 401, 403, 404, 405, 500, 503)},
     )
     def get(self, request: Request, task_id: str) -> Response:
-        """Where the task stands, what it is doing, and how it ended."""
-        view = selectors.find_task(task_id_of(task_id), tenant=caller_of(request).tenant)
+        """Where the task stands, what it is doing, and how it ended.
+
+        With `wait`, the answer comes when the state has changed, or after so many seconds if it has not. Beyond a
+        number of waiting requests, the answer comes at once; then wait for `Retry-After` before asking again.
+        """
+        seconds = _query.run_validation(request.query_params.dict()).get("wait", 0)
+        wanted, tenant = task_id_of(task_id), caller_of(request).tenant
+        view = selectors.find_task(wanted, tenant=tenant)
+        if seconds and view.job.state not in TERMINAL:
+            with contextlib.suppress(NoPlace):
+                waiters.wait(wanted, selectors.version(view.job), tenant=tenant, seconds=seconds)
+                view = selectors.find_task(wanted, tenant=tenant)
         wait = bodies.retry_after(view.job)
         headers = {} if wait is None else {"Retry-After": str(wait)}
         return Response(bodies.status(view, selectors.webhook_job(view)), headers=headers)

@@ -27,6 +27,8 @@ from documents.api.fields import (
 from documents.batches import MAX_DOCUMENTS
 
 MAX_PAGE = 200
+LONGEST_WAIT = 60
+"""Seconds. Most proxies cut a request off that has said nothing for a minute."""
 MAX_PRIORITY = 9
 MAX_ATTEMPTS = 100
 MAX_FILE_SIZE = 2**63 - 1
@@ -238,6 +240,17 @@ class CancelledTask(serializers.Serializer[Any]):
         choices=["cancelled", "cancelling"], help_text="cancelling: its worker stops it within a second or two."
     )
     status_url = serializers.CharField()
+
+
+class StatusQuery(serializers.Serializer[Any]):
+    """How long to wait."""
+
+    wait = serializers.IntegerField(
+        min_value=0,
+        max_value=LONGEST_WAIT,
+        required=False,
+        help_text="Seconds: answer when the state has changed, or then.",
+    )
 
 
 class TaskQuery(serializers.Serializer[Any]):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import httpx
 
+from ingestion_site.embedded.web import WAITERS, WEB_THREADS
 from tests.servers import Server, free_port
 
 
@@ -28,7 +29,8 @@ class WebServer(Server):
     def command(self) -> Sequence[str]:
         return [
             sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
-            "--workers", str(self.workers), "--blocking-threads", "8", "--no-ws", "ingestion_site.wsgi:application",
+            "--workers", str(self.workers), "--blocking-threads", str(WEB_THREADS + WAITERS), "--no-ws",
+            "ingestion_site.wsgi:application",
         ]  # fmt: skip
 
     def environment(self) -> Mapping[str, str]:
