@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -13,7 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
 
 from queueadmin import tracing
-from queueadmin.origin import Origin, on_behalf_of
+from queueadmin.origin import Origin, of_request, on_behalf_of
+
+logger = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
 _VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
@@ -31,17 +34,19 @@ def request_id_of(header: str) -> str:
 
 
 class RequestLog(RequestMiddleware):
-    """django-structlog's middleware with checked ids, the time taken, a span, and without query strings.
+    """django-structlog's middleware, reduced to what is read: one line when a request is over, or why it failed.
 
-    Synchronous only, as this service is served.
+    Its line at the start, its three lines about each streamed result, its signals and its looking up of users cost
+    more than they told. Synchronous only, as this service is served.
     """
 
     async_capable = False
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, with the id in the response."""
-        request_id = request.META["HTTP_X_REQUEST_ID"] = request_id_of(request.META.get("HTTP_X_REQUEST_ID", ""))
+        request_id = request_id_of(request.META.get("HTTP_X_REQUEST_ID", ""))
         answer = cast(Answer, self.get_response)
+        structlog.contextvars.clear_contextvars()
         with on_behalf_of(Origin(request_id=request_id)):
             told = not request.path.startswith(_UNTOLD)
             response = self._told(request, answer) if told else answer(request)
@@ -51,10 +56,11 @@ class RequestLog(RequestMiddleware):
     def _told(self, request: HttpRequest, answer: Answer) -> HttpResponse:
         started = time.perf_counter()
         with tracing.span(str(request.method), kind="server", parent=request.META.get("HTTP_TRACEPARENT", "")) as span:
-            self.prepare(request)
             response = answer(request)
-            structlog.contextvars.bind_contextvars(ms=round((time.perf_counter() - started) * 1000))
-            self.handle_response(request, response)
+            if not hasattr(request, "_raised_exception"):  # django-structlog has told of that, with its traceback
+                ms = round((time.perf_counter() - started) * 1000)
+                about = {"request": self.format_request(request), "code": response.status_code, "ms": ms}
+                logger.log(self._log_level_for_status_code(response.status_code), "request_finished", extra=about)
             if span is not None:
                 _describe(span, request, response)
         return response
@@ -71,5 +77,5 @@ def _describe(span: tracing.Span, request: HttpRequest, response: HttpResponse) 
     span.update_name(f"{request.method} {route}".rstrip())
     span.set_attributes({
         "http.request.method": str(request.method), "http.route": route, "url.path": request.path,
-        "http.response.status_code": response.status_code, "request_id": request.META["HTTP_X_REQUEST_ID"],
+        "http.response.status_code": response.status_code, "request_id": of_request().request_id,
     })  # fmt: skip

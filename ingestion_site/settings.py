@@ -238,9 +238,6 @@ LOGGING = logs.config(
     file=ENVIRONMENT.log_file,
     file_bytes=ENVIRONMENT.log_file_bytes,
 )
-DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestLog has checked it
-DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = logging.DEBUG  # one line per request, when it is over
-DJANGO_STRUCTLOG_STATUS_2XX_LOG_LEVEL = logging.INFO
 DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.INFO  # a client's mistake is no event for an operator
 DJANGO_STRUCTLOG_USER_ID_FIELD = ""  # asking for it would read the session's row with every request
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # behind a proxy it is the proxy's, or whatever the client says

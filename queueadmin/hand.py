@@ -141,8 +141,13 @@ class Hand:
         return min(_MAX_LOOKAHEAD, int(_LOOKAHEAD_SECONDS * self.threads / max(self._average, 1e-6)))
 
 
+_NOBODY = Origin()
+"""Shared by the jobs that nobody's request sent; nothing changes the origin of a job."""
+
+
 def _context(job: ClaimedJob) -> JobContext:
+    origin = Origin.of(job.payload) if job.payload.get("options") else _NOBODY
     return JobContext(
         id=job.id, queue=job.queue, actor=job.actor, attempt=job.attempt, run=job.run, failures=job.failures,
-        max_attempts=job.max_attempts, parent_id=job.parent_id, origin=Origin.of(job.payload),
+        max_attempts=job.max_attempts, parent_id=job.parent_id, origin=origin,
     )  # fmt: skip

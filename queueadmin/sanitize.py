@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 from queueadmin.exceptions import PermanentJobError
@@ -52,11 +53,19 @@ def require_storable(value: Any) -> None:
 
 def without_secrets(value: Any) -> Any:
     """`value` for showing: what is named like a secret, and logins in URLs, replaced by "[hidden]"."""
+    if isinstance(value, str):
+        return _LOGIN_IN_URL.sub("[hidden]@", value) if "@" in value else value
     if isinstance(value, dict):
-        return {key: "[hidden]" if _SECRET.search(str(key)) else without_secrets(item) for key, item in value.items()}
+        return {key: "[hidden]" if _names_secret(str(key)) else without_secrets(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [without_secrets(item) for item in value]
-    return _LOGIN_IN_URL.sub("[hidden]@", value) if isinstance(value, str) else value
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _names_secret(name: str) -> bool:
+    """Remembered, because each log line asks about the same dozen names."""
+    return _SECRET.search(name) is not None
 
 
 def _measure(value: Any) -> str:

@@ -30,7 +30,7 @@ def add_origin(logger: WrappedLogger, method: str, event: EventDict) -> EventDic
 def add_time(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """When the line was logged, not when it was rendered: `2026-01-31T12:00:00.123Z`."""
     moment = datetime.fromtimestamp(event["_record"].created, UTC)
-    event["timestamp"] = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    event["timestamp"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return event
 
 

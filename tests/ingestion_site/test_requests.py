@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.http import HttpRequest, HttpResponse
@@ -31,14 +33,23 @@ def test_the_id_comes_back_with_every_answer(client: Client) -> None:
     assert NEW_ID.fullmatch(client.get("/health/live").headers["X-Request-ID"])
 
 
-def test_a_request_is_one_line_with_its_id_and_without_its_query(caplog: pytest.LogCaptureFixture) -> None:
-    # Given / When
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]:
+    """`told()`: the lines so far, as JSON, made when they were logged."""
     caplog.set_level(logging.INFO)
+    caplog.handler.setFormatter(formatter(style="json", colours=False))
+    return lambda: [json.loads(line) for line in caplog.text.splitlines()]
+
+
+Told = Callable[[], list[dict[str, Any]]]
+
+
+def test_a_request_is_one_line_with_its_id_and_without_its_query(told: Told) -> None:
+    # Given / When
     request = RequestFactory().get("/api/documents/tasks?token=hunter2", headers={"X-Request-ID": "r-1"})
     RequestLog(lambda _: HttpResponse(status=404))(request)
     # Then
-    (record,) = [record for record in caplog.records if record.name.startswith("django_structlog")]
-    found = json.loads(formatter(style="json", colours=False).format(record))
+    (found,) = told()
     assert (found["event"], found["code"], found["request_id"]) == ("request_finished", 404, "r-1")
     assert found["request"] == "GET /api/documents/tasks"
     assert found["ms"] >= 0
@@ -46,22 +57,20 @@ def test_a_request_is_one_line_with_its_id_and_without_its_query(caplog: pytest.
 
 
 @pytest.mark.parametrize("path", ["/health/ready", "/metrics"])
-def test_what_machines_ask_for_all_the_time_is_not_told(path: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_what_machines_ask_for_all_the_time_is_not_told(path: str, told: Told) -> None:
     RequestLog(lambda _: HttpResponse())(RequestFactory().get(path))
-    assert [record.name for record in caplog.records] == []
+    assert told() == []
 
 
 @pytest.mark.django_db
 @override_settings(ROOT_URLCONF="tests.ingestion_site.test_requests")
-def test_a_failure_is_told_once_with_its_traceback(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_told_once_with_its_traceback(client: Client, told: Told) -> None:
     # Given a view that fails
     client.raise_request_exception = False
     # When
     client.get("/fails", headers={"X-Request-ID": "r-2"})
     # Then
-    lines = [formatter(style="json", colours=False).format(record) for record in caplog.records]
-    (found,) = [json.loads(line) for line in lines]
+    (found,) = told()
     assert (found["event"], found["request_id"]) == ("request_failed", "r-2")
     assert "ZeroDivisionError" in found["exception"]
 
