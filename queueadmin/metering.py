@@ -35,13 +35,13 @@ class OutcomeMeter:
         self._measures = measures
 
     def __call__(self, outcomes: Sequence[Outcome]) -> None:
-        try:
-            ended = [outcome for outcome in outcomes if outcome.edge != "release"]
-            self._measure_times(ended)
-            for outcome in ended:
+        ended = [outcome for outcome in outcomes if outcome.edge != "release"]
+        self._measure_times(ended)
+        for outcome in ended:
+            try:
                 self._measure_notes(outcome)
-        except Exception:
-            logger.exception("outcomes could not be measured")
+            except Exception:
+                logger.exception("an outcome could not be measured", extra={"job_id": str(outcome.job.id)})
 
     def _measure_times(self, outcomes: Sequence[Outcome]) -> None:
         """By actor and not one by one: of a job that does nothing, one by one was a fortieth."""

@@ -102,8 +102,9 @@ def test_an_outcome_is_measured_by_its_wait_its_run_and_its_stages() -> None:
 
 def test_a_meter_that_fails_does_not_reach_the_writer(caplog: pytest.LogCaptureFixture) -> None:
     measures = Measures()
-    metering.OutcomeMeter(measures)([an_outcome(seconds=1.0, ms={"fetch": "soon"})])
-    assert "outcomes could not be measured" in caplog.text
+    metering.OutcomeMeter(measures)([an_outcome(seconds=1.0, ms={"fetch": "soon"}), an_outcome(ms={"fetch": 1.0})])
+    assert "an outcome could not be measured" in caplog.text
+    assert measured(measures, JOB_STAGE)["act", "fetch"].count == 1
 
 
 def test_rows_of_several_processes_add_up_and_stay_when_the_processes_go() -> None:
