@@ -51,6 +51,9 @@ class Findings:
     struck: int = 1
     """How often it struck."""
 
+    lasted: float = 0.0
+    """Seconds from the first strike until the world was whole again."""
+
     lost: int = 0
     duplicated: int = 0
     """Executions beyond the first of each job, deaths by poison excluded."""
@@ -73,7 +76,8 @@ class Findings:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "fault": self.fault, "jobs": self.jobs, "met": self.met, "struck": self.struck, "lost": self.lost,
+            "fault": self.fault, "jobs": self.jobs, "met": self.met, "struck": self.struck,
+            "lasted": round(self.lasted, 1), "lost": self.lost,
             "duplicated_executions": self.duplicated, "double_outcomes": self.doubled,
             "recovery_p50": round(self.recovery(0.5), 2), "recovery_p99": round(self.recovery(0.99), 2),
             "broken": self.broken,

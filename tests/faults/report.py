@@ -21,7 +21,8 @@ def table(console: Console, results: Results) -> None:
     """One line per fault and contender."""
     shown = Table(title="Faults")
     for name, justify in (
-        ("fault", "left"), ("", "left"), ("jobs", "right"), ("met", "right"), ("lost", "right"), ("run again", "right"),
+        ("fault", "left"), ("", "left"), ("lasted s", "right"), ("jobs", "right"), ("met", "right"),
+        ("lost", "right"), ("run again", "right"),
         ("double outcomes", "right"), ("recovery p50 s", "right"), ("p99 s", "right"), ("", "left"),
     ):  # fmt: skip
         shown.add_column(name, justify=justify)  # type: ignore[arg-type]  # rich's literal
@@ -29,7 +30,8 @@ def table(console: Console, results: Results) -> None:
         for kind, rows in results.items():
             if row := rows.get(fault):
                 shown.add_row(
-                    row.fault, kind, str(row.jobs), str(row.met), str(row.lost), str(row.duplicated), str(row.doubled),
+                    row.fault, kind, f"{row.lasted:.0f}", str(row.jobs), str(row.met),
+                    str(row.lost), str(row.duplicated), str(row.doubled),
                     f"{row.recovery(0.5):.1f}", f"{row.recovery(0.99):.1f}", "; ".join(row.broken),
                     style="" if row.is_clean or kind != "ledger" else "red",
                 )  # fmt: skip

@@ -84,7 +84,7 @@ class Campaign:
         self.world.heal()
         span = replace(span, struck_at=struck_at, healed_at=time.time())
         refused = clients.finish()
-        found = Findings(fault=name, struck=struck)
+        found = Findings(fault=name, struck=struck, lasted=span.healed_at - span.struck_at)
         self._settle(span)
         (checks if self.world.is_ledger else checks_stock).check(self.world, found, span)
         found.broken += self.world.notes
@@ -167,8 +167,8 @@ class Campaign:
     def _say(self, found: Findings) -> None:
         broken = f"; {'; '.join(found.broken)}" if found.broken else ""
         self.console.print(
-            f"{self.world.kind} {found.fault}: {found.jobs} jobs, {found.met} met, {found.lost} lost, "
-            f"{found.duplicated} run again, {found.doubled} doubled, "
+            f"{self.world.kind} {found.fault}: {found.lasted:.0f} s, {found.jobs} jobs, {found.met} met, "
+            f"{found.lost} lost, {found.duplicated} run again, {found.doubled} doubled, "
             f"recovery {found.recovery(0.5):.1f} / {found.recovery(0.99):.1f} s{broken}",
             style="" if found.is_clean else "bold red",
             highlight=False,

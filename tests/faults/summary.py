@@ -19,8 +19,9 @@ Row = dict[str, Any]
 
 
 _HEAD = (
-    "| fault | jobs | met | lost | run again | double | recovery p50 / p99 s | stock: lost | run again | double |\n"
-    "|---|---|---|---|---|---|---|---|---|---|\n"
+    "| fault | lasted s | jobs | met | lost | run again | double | recovery p50 / p99 s "
+    "| stock: lost | run again | double |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -40,7 +41,8 @@ def _line(fault: str, ours: Sequence[Row], stock: Sequence[Row]) -> str:
     does = BY_NAME[fault].does if fault in BY_NAME else MIXED_DOES
     worst = f"{max(row['recovery_p50'] for row in ours):.1f} / {max(row['recovery_p99'] for row in ours):.1f}"
     cells = [
-        f"`{fault}`: {does}", _sum(ours, "jobs"), _sum(ours, "met"), _sum(ours, "lost"),
+        f"`{fault}`: {does}", f"{max(row.get('lasted', 0.0) for row in ours):.0f}",
+        _sum(ours, "jobs"), _sum(ours, "met"), _sum(ours, "lost"),
         _sum(ours, "duplicated_executions"), _sum(ours, "double_outcomes"), "" if fault not in BY_NAME else worst,
         *(_each(stock, name) for name in ("lost", "duplicated_executions", "double_outcomes")),
     ]  # fmt: skip
