@@ -15,8 +15,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from documents import api_keys
-from documents.models import ApiKey, IngestionTask, Scope, Tenant, TenantMember, WebhookAttempt
+from documents import api_keys, webhooks
+from documents.exceptions import DocumentError
+from documents.models import ApiKey, DisabledEndpoint, IngestionTask, Scope, Tenant, TenantMember, WebhookAttempt
 from queueadmin import display
 from queueadmin.admin import JobListAdmin, LedgerAdmin, as_id
 from queueadmin.filters import CreatedFilter, StateFilter
@@ -30,6 +31,7 @@ else:
     _KeyForm = forms.ModelForm  # generic in the stubs only
 
 _MAX_ATTEMPTS_SHOWN = 100
+_MAX_REDELIVERED = 1000
 
 
 # -- panels on the job's page --------------------------------------------------------------------
@@ -129,7 +131,8 @@ class WebhookAttemptAdmin(LedgerAdmin):
     ordering = ["-id"]
     search_fields = ["task_id"]
     search_help_text = "A task's id."
-    _shown = ("at", "task", "event", "attempt", "status_code", "took", "address", "problem_in_full", "answer")
+    _shown = ("at", "task", "event", "attempt", "status_code", "took", "address", "problem_in_full", "inside", "answer")
+    actions = ["deliver_again"]
     fields = _shown
     readonly_fields = _shown
 
@@ -141,12 +144,31 @@ class WebhookAttemptAdmin(LedgerAdmin):
         task_id = as_id(search_term.strip())
         return (queryset.none() if task_id is None else queryset.filter(task_id=task_id)), False
 
+    def has_deliver_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("queueadmin.retry_job")
+
+    @admin.action(description="Deliver the events of selected attempts again", permissions=["deliver"])
+    def deliver_again(self, request: HttpRequest, queryset: QuerySet[WebhookAttempt]) -> None:
+        """At once, each event under its own webhook-id; repeating it is harmless."""
+        sent, refused = 0, []
+        for about in dict.fromkeys(queryset.values_list("task_id", flat=True)[:_MAX_REDELIVERED]):
+            try:
+                webhooks.redeliver(about, by=request.user.get_username(), source="admin", user=request.user)
+                sent += 1
+            except DocumentError as error:
+                refused.append(f"{about}: {error.message}")
+        messages.success(request, f"{sent} event{' is' if sent == 1 else 's are'} delivered again.")
+        for sentence in refused:
+            messages.warning(request, sentence)
+
     @admin.display(description="tried")
     def tried(self, attempt: WebhookAttempt) -> Any:
         return ago(attempt.at)
 
     @admin.display(description="task")
     def task(self, attempt: WebhookAttempt) -> SafeString:
+        if not attempt.event.startswith("task."):
+            return format_html("…{}", attempt.task_id.hex[-12:])
         url = reverse("admin:documents_ingestiontask_change", args=[attempt.task_id])
         return format_html('<a href="{}">…{}</a>', url, attempt.task_id.hex[-12:])
 
@@ -166,6 +188,10 @@ class WebhookAttemptAdmin(LedgerAdmin):
     def problem_in_full(self, attempt: WebhookAttempt) -> str:
         return display.visible(attempt.error) or "-"
 
+    @admin.display(description="for staff only")
+    def inside(self, attempt: WebhookAttempt) -> str:
+        return display.visible(attempt.detail) or "-"
+
     @admin.display(description="answer")
     def answer(self, attempt: WebhookAttempt) -> SafeString:
         return format_html('<pre class="qa-json">{}</pre>', display.visible(attempt.response_excerpt, lines=True))
@@ -178,8 +204,32 @@ class WebhookAttemptAdmin(LedgerAdmin):
 class TenantAdmin(LedgerAdmin):
     """Who owns which part of the document store. A tenant is made with its first API key."""
 
-    list_display = ["slug", "key_prefix", "created_at"]
+    list_display = ["slug", "key_prefix", "has_endpoint", "requests_per_minute", "documents_per_minute", "created_at"]
     ordering = ["slug"]
+
+    @admin.display(description="webhook endpoint", boolean=True)
+    def has_endpoint(self, tenant: Tenant) -> bool:
+        return bool(tenant.webhook_url)
+
+
+@admin.register(DisabledEndpoint)
+class DisabledEndpointAdmin(LedgerAdmin):
+    """Addresses that answered 410 Gone. Nothing is sent there until they are enabled again."""
+
+    list_display = ["origin", "tenant", "disabled_at"]
+    ordering = ["-disabled_at"]
+    actions = ["enable"]
+
+    def has_enable_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("documents.delete_disabledendpoint")
+
+    @admin.action(description="Let webhooks go there again", permissions=["enable"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[DisabledEndpoint]) -> None:
+        """The events of meanwhile have failed; deliver them again where they matter."""
+        for endpoint in queryset:
+            self.log_change(request, endpoint, "Enabled.")
+        enabled = queryset.delete()[0]
+        messages.success(request, f"{enabled} address{' is' if enabled == 1 else 'es are'} enabled again.")
 
 
 @admin.register(TenantMember)

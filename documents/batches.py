@@ -182,7 +182,7 @@ def complete(batch_id: UUID) -> bool:
         if not open_batch.update(completed_at=timezone.now()):
             return False
         batch = Batch.objects.get(pk=batch_id)
-        if batch.callback_url:
+        if batch.callback_url or tenants.webhook_url(batch.tenant):
             _announce(batch)
     logger.info("a batch is completed", extra={"batch": str(batch_id)})
     return True

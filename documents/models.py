@@ -35,10 +35,19 @@ class Tenant(models.Model):
         blank=True,
         help_text='Keys of the document store that are theirs, such as "acme/"; empty for the root.',
     )
+    webhook_url = models.CharField(
+        max_length=2048,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Where their events go that name no callback URL.",
+    )
+    requests_per_minute = models.IntegerField(null=True, help_text="API requests; empty: as the settings say, 0: any.")
+    documents_per_minute = models.IntegerField(null=True, help_text="Submitted documents, likewise.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        default_permissions = ("view",)
+        default_permissions = ("view", "change")
 
     def __str__(self) -> str:
         return self.slug
@@ -56,6 +65,40 @@ class TenantMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} of {self.tenant_id}"
+
+
+class WebhookSecret(models.Model):
+    """A secret that signs a tenant's webhooks, encrypted. While two are valid, each event carries both signatures."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="webhook_secrets")
+    secret = models.TextField(help_text="Encrypted, as documents.encryption does it.")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, help_text="When it stops signing; empty for the newest.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} #{self.pk}"
+
+
+class DisabledEndpoint(models.Model):
+    """An address that answered 410 Gone: nothing more goes there until staff enable it.
+
+    It is known by a digest, because the path or query of a URL may be a secret.
+    """
+
+    tenant = models.CharField(max_length=64)
+    url_hash = models.CharField(max_length=64, help_text="SHA-256 of the URL, in hex.")
+    origin = models.CharField(max_length=300, help_text="Scheme, host and port, to recognise it by.")
+    disabled_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ("view", "delete")
+        constraints = [models.UniqueConstraint(fields=["tenant", "url_hash"], name="disabled_endpoint_key")]
+
+    def __str__(self) -> str:
+        return f"{self.origin} of {self.tenant}"
 
 
 class ApiKey(models.Model):
@@ -182,7 +225,7 @@ class IdempotencyKey(models.Model):
 class WebhookAttempt(models.Model):
     """One try to deliver an event to a callback URL. Append-only."""
 
-    task_id = models.UUIDField(db_index=True)
+    task_id = models.UUIDField(db_index=True, help_text="The task or batch that it is about; for a test, its own job.")
     job_id = models.UUIDField(help_text="The job that delivers: one event has one job and many attempts.")
     event = models.CharField(max_length=64)
     attempt = models.IntegerField()
@@ -191,6 +234,9 @@ class WebhookAttempt(models.Model):
     status_code = models.IntegerField(null=True)
     duration_ms = models.IntegerField(default=0)
     error = models.CharField(max_length=500, blank=True, default="")
+    detail = models.CharField(
+        max_length=500, blank=True, default="", db_default="", help_text="What staff alone may know of it."
+    )
     response_excerpt = models.TextField(blank=True, default="")
 
     class Meta:

@@ -13,6 +13,7 @@ from documents import conf
 from documents.exceptions import DocumentError
 from documents.models import Batch, IngestionTask
 from queueadmin import selectors as ledger
+from queueadmin.jobs import FollowUp
 from queueadmin.models import Job, JobProgress
 from queueadmin.states import LIVE, TERMINAL, State
 
@@ -102,9 +103,15 @@ def _view(task: IngestionTask, progress: JobProgress | None) -> TaskView:
     return TaskView(task=task, job=task.job, progress=current)
 
 
+def _was_announced(view: TaskView) -> bool:
+    """Whether the end of the task has gone, or goes, to a webhook: its own or its tenant's."""
+    job = view.job
+    return job.state in TERMINAL and bool(view.task.callback_url or FollowUp.of(job.payload))
+
+
 def webhook_jobs(views: Iterable[TaskView]) -> dict[UUID, Job]:
     """What `webhook_job` tells, for many tasks in one query."""
-    ids = [view.job.id for view in views if view.task.callback_url and view.job.state in TERMINAL]
+    ids = [view.job.id for view in views if _was_announced(view)]
     if not ids:
         return {}
     jobs = Job.objects.filter(parent_id__in=ids).defer("payload", "result").order_by("created_at", "pk")
@@ -141,7 +148,7 @@ def webhook_job(view: TaskView) -> Job | None:
 
     One indexed read, and only for a task that has ended and names a callback URL.
     """
-    if not view.task.callback_url or view.job.state not in TERMINAL:
+    if not _was_announced(view):
         return None
     return Job.objects.filter(parent_id=view.job.id).defer("payload", "result").order_by("-created_at", "-pk").first()
 
@@ -174,7 +181,7 @@ def view_batch(batch_id: UUID, *, tenant: str) -> BatchView:
     states = IngestionTask.objects.filter(batch_id=batch_id).values_list("job__state").annotate(n=Count("pk"))
     counts = dict.fromkeys((state.value for state in State), 0) | dict(states.order_by())
     webhook = None
-    if batch.callback_url and batch.completed_at:
+    if batch.completed_at:
         webhook = Job.objects.filter(parent_id=batch_id).defer("payload", "result").order_by("-pk").first()
     return BatchView(batch=batch, counts=counts, webhook=webhook)
 

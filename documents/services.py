@@ -132,7 +132,7 @@ def _message(request: SubmitRequest, key: str, task_id: UUID) -> Message[Any]:
         "priority": request.priority,
         "partition_key": request.tenant,
         "max_attempts": request.max_attempts,
-        "follow_up": broker.get_actor(WEBHOOK_ACTOR) if request.callback_url else None,
+        "follow_up": broker.get_actor(WEBHOOK_ACTOR) if _is_announced(request) else None,
         "labels": {"document_id": request.document_id},
         "delay": _milliseconds_until(request.run_at),
     }
@@ -141,6 +141,11 @@ def _message(request: SubmitRequest, key: str, task_id: UUID) -> Message[Any]:
         queue_name=actor.queue_name, actor_name=actor.actor_name, args=(), kwargs=arguments, options=options,
         message_id=str(task_id),
     )  # fmt: skip
+
+
+def _is_announced(request: SubmitRequest) -> bool:
+    """Whether the task's end goes to a webhook: its own, or its tenant's."""
+    return bool(request.callback_url or tenants.webhook_url(request.tenant))
 
 
 def _milliseconds_until(moment: datetime | None) -> int | None:

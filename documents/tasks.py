@@ -66,6 +66,12 @@ def deliver_batch_webhook(batch_id: str) -> Any:
     return delivery.deliver_batch(batch_id=batch_id, job=current_job(), policy=conf.webhook_policy())
 
 
+@dramatiq.actor(queue_name="webhooks", max_attempts=3, throws=(DocumentError,))
+def deliver_test_webhook(tenant: str, url: str) -> Any:
+    """Send a test event to `url`, or to the tenant's endpoint. The result says how that went."""
+    return delivery.deliver_test(tenant=tenant, url=url, job=current_job(), policy=conf.webhook_policy())
+
+
 @dramatiq.actor(queue_name="maintenance", every_seconds=3600)
 def cleanup() -> Any:
     """Remove what has outlived its retention. The dispatcher sends it once an hour."""

@@ -86,6 +86,40 @@ owners = OwnerMap(_load)
 """This process's view of the tenants."""
 
 
+class _Endpoints:
+    """Every tenant's webhook endpoint, read at most every few seconds, as the prefixes are."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._urls: dict[str, str] = {}
+        self._loaded_at: float | None = None
+
+    def url(self, tenant: str) -> str:
+        if self._loaded_at is None or self._clock() - self._loaded_at >= _FRESH_SECONDS:
+            started = self._clock()
+            self._urls = dict(Tenant.objects.exclude(webhook_url="").values_list("slug", "webhook_url"))
+            self._loaded_at = started
+        return self._urls.get(tenant, "")
+
+    def forget(self) -> None:
+        self._loaded_at = None
+
+
+endpoints = _Endpoints()
+"""This process's view of the endpoints."""
+
+
+def forget() -> None:
+    """Read everything about the tenants anew at the next question."""
+    owners.forget()
+    endpoints.forget()
+
+
+def webhook_url(tenant: str) -> str:
+    """Where a tenant's events go that name no callback URL; empty without an endpoint. Known for some seconds."""
+    return endpoints.url(tenant)
+
+
 def require_owned(tenant: str, key: str) -> str:
     """Return the normalised key. Raises InvalidKey (not a plain relative path), KeyNotAllowed."""
     normalised = normalise_key(key)

@@ -21,6 +21,7 @@ from documents.api.negotiation import ExactParserOnly
 from documents.api.problem import Problem
 from documents.exceptions import DocumentError
 from documents.models import Scope
+from documents.webhooks import DeliveryNotFound
 
 
 class LineRenderer(JSONRenderer):
@@ -56,6 +57,11 @@ def task_id_of(text: str) -> UUID:
 def batch_id_of(text: str) -> UUID:
     """The batch id in a path."""
     return _uuid(text) or _raise(selectors.BatchNotFound())
+
+
+def delivery_id_of(text: str) -> UUID:
+    """The id of a webhook's delivery in the path."""
+    return _uuid(text) or _raise(DeliveryNotFound())
 
 
 def _uuid(text: str) -> UUID | None:

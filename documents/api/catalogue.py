@@ -33,6 +33,12 @@ CATALOGUE = (
     ),
     _type(
         400,
+        "callback_refused",
+        "Webhooks do not go to this URL",
+        "Use an http or https URL with a public host on port 80, 443 or above 1023, as `detail` says.",
+    ),
+    _type(
+        400,
         "invalid_request",
         "The request has invalid fields",
         "Correct the fields that `errors` names. Nothing was stored.",
@@ -75,6 +81,12 @@ CATALOGUE = (
         "There is no such batch",
         "Check the id. Another tenant's batch and one whose audit row has been removed are unknown, too.",
     ),
+    _type(
+        404,
+        "delivery_not_found",
+        "There is no such delivery",
+        "Check the id. Another tenant's delivery and one that has been removed are unknown, too.",
+    ),
     _type(405, "method_not_allowed", "The path does not take this method", "Use a method that `Allow` names."),
     _type(
         406,
@@ -93,6 +105,12 @@ CATALOGUE = (
         "no_result",
         "The task ended without a result",
         "Read the task's status for the reason; a retry may help. `state` says how the task ended.",
+    ),
+    _type(
+        409,
+        "no_webhook",
+        "There is no webhook to deliver",
+        "Submit with a `callback_url`, or set the tenant's endpoint; events are about what has ended.",
     ),
     _type(
         409,

@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.common import no_append_slash
 
-from documents.api import base, batching, following, lists, operating, results, submission
+from documents.api import base, batching, following, lists, operating, results, submission, webhooks
 
 
 def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:
@@ -30,6 +30,14 @@ urlpatterns = [
     *_endpoint("task/<str:task_id>/events", following.Events, "task-events"),
     *_endpoint("task/<str:task_id>", operating.Erase, "task"),
     *_endpoint("tasks", lists.Tasks, "tasks"),
+    *_endpoint("task/<str:task_id>/webhook", webhooks.TaskWebhook, "task-webhook"),
+    *_endpoint("task/<str:task_id>/webhook/redeliver", webhooks.TaskRedeliver, "task-redeliver"),
+    *_endpoint("batch/<str:batch_id>/webhook", webhooks.BatchWebhook, "batch-webhook"),
+    *_endpoint("batch/<str:batch_id>/webhook/redeliver", webhooks.BatchRedeliver, "batch-redeliver"),
+    *_endpoint("webhook", webhooks.EndpointSettings, "webhook"),
+    *_endpoint("webhook/secret", webhooks.RotateSecret, "webhook-secret"),
+    *_endpoint("webhook/test", webhooks.Test, "webhook-test"),
+    *_endpoint("webhook/deliveries/<str:delivery_id>", webhooks.DeliveryState, "webhook-delivery"),
     # Not worth a redirect to itself with a slash.
     re_path("", no_append_slash(base.Nothing.as_view())),
 ]

@@ -1,7 +1,8 @@
 """Delivering one webhook: read how the task ended, send it signed, log the attempt, decide whether to try again.
 
-2xx ends it. 410 ends it for good: the receiver says that it is gone. Everything else is tried again for about three
-days, also redirects and other 4xx: they mean a receiver that is set up wrongly, which a person puts right.
+2xx ends it. 410 ends it for good and disables the address: the receiver says that it is gone. Everything else is tried
+again for about three days, also redirects and other 4xx: they mean a receiver that is set up wrongly, which a person
+puts right.
 """
 
 from __future__ import annotations
@@ -10,22 +11,20 @@ import email.utils
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count
-
-from documents.callbacks import client, payload, signing
+from documents import tenants
+from documents.callbacks import client, endpoints, events, secrets, signing
 from documents.callbacks.addresses import Resolver, system_resolver
+from documents.callbacks.events import Event
 from documents.conf import WebhookPolicy
 from documents.exceptions import DocumentError
-from documents.models import Batch, IngestionTask, WebhookAttempt
+from documents.models import WebhookAttempt
 from queueadmin import tracing
 from queueadmin.context import JobContext
 from queueadmin.exceptions import JobCancelled, JobError, PermanentJobError
-from queueadmin.models import Job, JobEvent
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +49,10 @@ class ReceiverGone(PermanentJobError):
     code = "receiver_gone"
 
 
-class TaskForgotten(PermanentJobError):
-    """The task that this webhook is about has been cleaned up."""
+class EndpointDisabled(PermanentJobError):
+    """The receiver answered 410 Gone before: nothing is sent there until staff enable it again."""
 
-    code = "task_forgotten"
+    code = "endpoint_disabled"
 
 
 def deliver(
@@ -66,22 +65,12 @@ def deliver(
     resolver: Resolver = system_resolver,
     now: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
-    """Send the event once. Returns what is kept of the delivery; raises an error that says whether to try again.
+    """Send once how a run of a task ended. Returns what is kept of it; raises an error that says whether to try again.
 
     Every attempt becomes a WebhookAttempt; the task itself is never changed.
     """
-    if job.cancel.is_set():
-        raise JobCancelled()
-    task = IngestionTask.objects.filter(pk=UUID(task_id)).first()
-    if task is None:
-        raise TaskForgotten()
-    if not task.callback_url:
-        return {"skipped": "the task has no callback_url"}
-    ending = how_it_ended(UUID(task_id), state=state, run=run)
-    event = Event(
-        about=ending.task_id, type=ending.event, message_id=ending.message_id, url=task.callback_url,
-        body=payload.encode(ending, _subject(task), public_url=policy.public_url),
-    )  # fmt: skip
+    _stop_if_asked(job)
+    event = events.of_task(UUID(task_id), state=state, run=run, public_url=policy.public_url)
     return _send(event, job=job, policy=policy, resolver=resolver, now=now)
 
 
@@ -94,34 +83,49 @@ def deliver_batch(
     now: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
     """Send once that a batch has ended; otherwise like `deliver`."""
-    if job.cancel.is_set():
-        raise JobCancelled()
-    ending, url = how_batch_ended(UUID(batch_id))
-    if not url:
-        return {"skipped": "the batch has no callback_url"}
-    body = payload.encode_batch(ending, public_url=policy.public_url)
-    event = Event(about=ending.batch_id, type=ending.event, message_id=ending.message_id, url=url, body=body)
+    _stop_if_asked(job)
+    event = events.of_batch(UUID(batch_id), public_url=policy.public_url)
     return _send(event, job=job, policy=policy, resolver=resolver, now=now)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """One thing to announce: the task or batch it is about, and where to."""
+def deliver_test(
+    *,
+    tenant: str,
+    url: str,
+    job: JobContext,
+    policy: WebhookPolicy,
+    resolver: Resolver = system_resolver,
+    now: Callable[[], float] = time.time,
+) -> dict[str, Any]:
+    """Send a test to `url`, or to the tenant's endpoint, once. What goes wrong is returned: it was asked for."""
+    _stop_if_asked(job)
+    at = datetime.fromtimestamp(now(), UTC)
+    event = events.of_test(job.id, tenant=tenant, url=url or tenants.webhook_url(tenant), at=at)
+    try:
+        return {"delivered": True, **_send(event, job=job, policy=policy, resolver=resolver, now=now)}
+    except (DocumentError, JobError) as error:
+        return {"delivered": False, "event": event.type, "webhook_id": event.message_id, "code": error.code,
+                "message": str(error)}  # fmt: skip
 
-    about: UUID
-    type: str
-    message_id: str
-    url: str
-    body: bytes
+
+def _stop_if_asked(job: JobContext) -> None:
+    if job.cancel.is_set():
+        raise JobCancelled()
 
 
 def _send(
     event: Event, *, job: JobContext, policy: WebhookPolicy, resolver: Resolver, now: Callable[[], float]
 ) -> dict[str, Any]:
+    if not event.url:
+        return {"skipped": "there is no callback_url, and the tenant has no endpoint"}
     try:
+        if endpoints.find_disabled(event.tenant, event.url):
+            raise EndpointDisabled()
         answer = _attempt(event, job=job, policy=policy, resolver=resolver, now=now)
         _judge(answer, now=now)
     except (DocumentError, JobError) as error:
+        if isinstance(error, ReceiverGone):
+            endpoints.disable(event.tenant, event.url)
         detail = getattr(error, "detail", "")
         if detail:
             job.note(reason=detail)  # in the job's history, which staff alone read
@@ -136,60 +140,15 @@ def _send(
     return {"event": event.type, "webhook_id": event.message_id, "status_code": answer.status}
 
 
-def how_batch_ended(batch_id: UUID) -> tuple[payload.BatchEnding, str]:
-    """The ending of a batch, and where to announce it. Raises TaskForgotten."""
-    batch = Batch.objects.filter(pk=batch_id).first()
-    if batch is None or batch.completed_at is None:
-        raise TaskForgotten("The batch that this webhook is about has been cleaned up.")
-    states = IngestionTask.objects.filter(batch_id=batch_id).values_list("job__state").annotate(n=Count("pk"))
-    ending = payload.BatchEnding(
-        batch_id=batch_id, at=batch.completed_at, accepted=batch.accepted, refused=len(batch.refusals),
-        counts=dict(states.order_by()), metadata=batch.metadata,
-    )  # fmt: skip
-    return ending, batch.callback_url
-
-
-def how_it_ended(task_id: UUID, *, state: str, run: int) -> payload.Ending:
-    """The ending of one run: from the job's row, or from its history once it was queued again.
-
-    Raises TaskForgotten.
-    """
-    job = Job.objects.filter(pk=task_id).first()
-    if job is None:
-        raise TaskForgotten()
-    if job.run == run and job.state == state and job.finished_at is not None:
-        return payload.Ending(
-            task_id=task_id, state=state, run=run, at=job.finished_at, attempt=job.attempt, result=job.result,
-            error_code=job.error_code, error_message=job.error_message,
-        )  # fmt: skip
-    event = payload.ending_event(_history(task_id), state=state, run=run)
-    if event is None:
-        raise TaskForgotten()
-    return payload.Ending(
-        task_id=task_id, state=state, run=run, at=event.at, attempt=event.attempt,
-        error_code=str(event.detail.get("code", "")), error_message=str(event.detail.get("message", "")),
-    )  # fmt: skip
-
-
-def _history(task_id: UUID) -> list[payload.PastEvent]:
-    rows = JobEvent.objects.filter(job_id=task_id).order_by("id")
-    return [payload.PastEvent(edge=row.edge, attempt=row.attempt, at=row.at, detail=row.detail or {}) for row in rows]
-
-
-def _subject(task: IngestionTask) -> payload.Subject:
-    return payload.Subject(
-        document_id=task.document_id, user_id=task.user_id, file_name=task.file_name, metadata=task.metadata
-    )
-
-
 def _attempt(
     event: Event, *, job: JobContext, policy: WebhookPolicy, resolver: Resolver, now: Callable[[], float]
 ) -> client.Answer:
     """POST once and log it, however it ends."""
+    signing_secrets = secrets.signing(event.tenant, shared=policy.secrets)
     headers = {
         "content-type": "application/json",
         "user-agent": "document-ingestion/1.0 (Standard Webhooks)",
-        **signing.signed_headers(policy.secrets, message_id=event.message_id, timestamp=int(now()), body=event.body),
+        **signing.signed_headers(signing_secrets, message_id=event.message_id, timestamp=int(now()), body=event.body),
     }
     log = WebhookAttempt(
         task_id=event.about, job_id=job.id, event=event.type, attempt=job.attempt, url=event.url,
@@ -211,6 +170,7 @@ def _attempt(
         return answer
     except DocumentError as error:
         log.error = f"{error.code}: {error}"[:500]
+        log.detail = getattr(error, "detail", "")[:500]
         raise
     finally:
         log.duration_ms = round((time.monotonic() - started) * 1000)

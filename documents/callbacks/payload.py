@@ -20,6 +20,18 @@ _ENDING_EDGES: Mapping[str, frozenset[str]] = {
 }
 
 
+def task_message_id(task_id: UUID, *, run: int, state: str) -> str:
+    return f"msg_{task_id.hex}_{run}_{state}"
+
+
+def batch_message_id(batch_id: UUID) -> str:
+    return f"msg_{batch_id.hex}_batch_completed"
+
+
+def test_message_id(job_id: UUID) -> str:
+    return f"msg_{job_id.hex}_test"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ending:
     """How one run of a task ended. `result` is the job's result, or None."""
@@ -41,7 +53,7 @@ class Ending:
     @property
     def message_id(self) -> str:
         """The same for every attempt to deliver this ending, and for no other: receivers drop repeats by it."""
-        return f"msg_{self.task_id.hex}_{self.run}_{self.state}"
+        return task_message_id(self.task_id, run=self.run, state=self.state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +103,7 @@ class BatchEnding:
     @property
     def message_id(self) -> str:
         """One event for each batch."""
-        return f"msg_{self.batch_id.hex}_batch_completed"
+        return batch_message_id(self.batch_id)
 
 
 def encode_batch(ending: BatchEnding, *, public_url: str = "") -> bytes:
@@ -110,6 +122,19 @@ def encode_batch(ending: BatchEnding, *, public_url: str = "") -> bytes:
         },
     }
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+TEST_EVENT = "webhook.test"
+
+
+def encode_test(tenant: str, at: datetime) -> bytes:
+    """The body of a test: nothing has happened."""
+    payload = {
+        "type": TEST_EVENT,
+        "timestamp": _iso(at),
+        "data": {"tenant": tenant, "message": "A test, sent because somebody asked for it. Nothing has happened."},
+    }
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _error(ending: Ending) -> dict[str, Any] | None:

@@ -12,7 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from documents import api_keys
-from documents.models import ApiKey, IngestionTask, Tenant, WebhookAttempt
+from documents.callbacks import endpoints
+from documents.models import ApiKey, DisabledEndpoint, IngestionTask, Tenant, WebhookAttempt
 from queueadmin.ids import uuid7
 from queueadmin.models import Job
 from tests.documents import factories
@@ -245,3 +246,33 @@ def test_nothing_inline_on_our_pages(admin_client: Client) -> None:
         assert "style=" not in page, url
         assert "<style" not in page, url
         assert all("src=" in tag.split(">")[0] for tag in page.split("<script")[1:]), url
+
+
+def test_an_event_is_delivered_again_from_its_attempt(admin_client: Client) -> None:
+    # Given a task whose webhook has failed
+    task_id = factories.task(callback_url="https://example.org/hook", follow_up=True)
+    factories.end(task_id, "completed")
+    webhook = Job.objects.get(parent_id=task_id)
+    factories.end(webhook.pk, "failed", actor="deliver_webhook")
+    attempt = tried(task_id, job_id=webhook.pk, error="receiver_gone", detail="It resolves to 10.0.0.7")
+    assert "10.0.0.7" in text_of(admin_client, f"{ATTEMPTS}{attempt.pk}/change/")
+    data = {"action": "deliver_again", "_selected_action": [str(attempt.pk)]}
+    # When somebody may not
+    staff("view_webhookattempt").post(ATTEMPTS, data)
+    assert Job.objects.get(pk=webhook.pk).state == "failed"
+    # When somebody may
+    said = admin_client.post(ATTEMPTS, data, follow=True).content.decode()
+    assert "1 event is delivered again" in said
+    assert Job.objects.get(pk=webhook.pk).state == "pending"
+
+
+def test_a_disabled_address_is_enabled_again(admin_client: Client) -> None:
+    endpoints.disable("default", "https://example.org/hook?secret=7")
+    page = "/admin/documents/disabledendpoint/"
+    assert "https://example.org" in text_of(admin_client, page)
+    assert "secret=7" not in text_of(admin_client, page)
+    data = {"action": "enable", "_selected_action": [str(DisabledEndpoint.objects.get().pk)]}
+    staff("view_disabledendpoint").post(page, data)
+    assert DisabledEndpoint.objects.exists()
+    admin_client.post(page, data)
+    assert endpoints.find_disabled("default", "https://example.org/hook?secret=7") is None

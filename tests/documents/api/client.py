@@ -16,11 +16,19 @@ class Api:
     def get(self, path: str, **headers: str) -> Any:
         return self._client.get(path, headers={**self.headers, **headers})
 
-    def post(self, path: str, body: Any = None, *, content_type: str = "application/json", **headers: str) -> Any:
+    def post(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+        method: str = "POST",
+        **headers: str,
+    ) -> Any:
         data = body if isinstance(body, (bytes, str)) else json.dumps(body)
         # generic(): post() would encode the body by the charset that the content type names.
         return self._client.generic(
-            "POST", path, data=data, content_type=content_type, headers={**self.headers, **headers}
+            method, path, data=data, content_type=content_type, headers={**self.headers, **headers}
         )
 
     def request(self, method: str, path: str, **headers: str) -> Any:

@@ -19,9 +19,9 @@ def _fresh_tenants() -> Iterator[None]:
     """Tests make tenants anew; what this process remembers of the last test's ones is wrong."""
     from documents import tenants
 
-    tenants.owners.forget()
+    tenants.forget()
     yield
-    tenants.owners.forget()
+    tenants.forget()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import URLPattern
 from django.utils import timezone
 
-from documents import api_keys, batches
+from documents import api_keys, batches, webhooks
 from documents.api import base, urls
 from documents.batches import BatchRequest
 from documents.models import ApiKey, Scope
@@ -33,7 +33,9 @@ def endpoints() -> list[tuple[str, str, Any]]:
         assert isinstance(pattern, URLPattern)
         view = pattern.callback.cls  # type: ignore[attr-defined]  # what as_view() leaves on the function
         if pattern.name:
-            found += [(name, str(pattern.pattern), view) for name in ("get", "post", "delete") if hasattr(view, name)]
+            found += [
+                (name, str(pattern.pattern), view) for name in ("get", "post", "put", "delete") if hasattr(view, name)
+            ]
     return found
 
 
@@ -45,9 +47,17 @@ def a_batch(state: State) -> uuid.UUID:
 
 
 PARAMETER = re.compile(r"<str:(\w+)>")
+
+
+def a_delivery(state: State) -> uuid.UUID:
+    """A delivery of the default tenant; its own state does not matter."""
+    return webhooks.send_test("default", f"https://example.org/{state}")
+
+
 KINDS: dict[str, tuple[Callable[[State], uuid.UUID], str]] = {
     "task_id": (task_in, "task_not_found"),
     "batch_id": (a_batch, "batch_not_found"),
+    "delivery_id": (a_delivery, "delivery_not_found"),
 }
 """What a path may name: how to make one that belongs to the default tenant, and the code of the 404 for a stranger."""
 
@@ -59,7 +69,9 @@ OWNED_IDS = [f"{method} {route}" for method, route, _ in OF_SOMETHING]
 
 def call(api: Api, method: str, route: str, named: str = UNKNOWN_ID) -> Any:
     path = PREFIX + PARAMETER.sub(lambda _: named, route)
-    return api.post(path, submission()) if method == "post" else api.request(method.upper(), path)
+    if method in ("get", "delete"):
+        return api.request(method.upper(), path)
+    return api.post(path, submission(), method=method.upper())
 
 
 def kind_of(route: str) -> tuple[Callable[[State], uuid.UUID], str]:

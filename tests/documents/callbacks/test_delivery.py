@@ -8,7 +8,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from documents import batches
-from documents.callbacks import delivery
+from documents.callbacks import delivery, events
 from documents.callbacks.addresses import CallbackRefused
 from documents.callbacks.client import CallbackUnreachable
 from documents.conf import WebhookPolicy
@@ -137,7 +137,7 @@ def test_a_task_without_callback_url_is_done_without_a_request() -> None:
 
 
 def test_a_forgotten_task_is_a_permanent_fault() -> None:
-    with pytest.raises(delivery.TaskForgotten) as caught:
+    with pytest.raises(events.TaskForgotten) as caught:
         deliver(uuid.uuid4())
     assert not caught.value.retryable
 
@@ -191,7 +191,7 @@ def test_the_end_of_a_batch_is_announced_with_its_counts() -> None:
             return delivery.deliver_batch(batch_id=str(batch.pk), job=delivering(), policy=policy)
 
         # When it is not completed yet, there is nothing to tell
-        with pytest.raises(delivery.TaskForgotten):
+        with pytest.raises(events.TaskForgotten):
             deliver_batch()
         # When it is
         assert batches.complete(batch.pk)
