@@ -192,8 +192,8 @@ def _redeliver(
                 args=args, partition_key=tenant, parent_id=about, unique_key=f"redeliver:{':'.join(map(str, args))}"
             )
             log.done, log.detail = 1, {"job": sent.message_id}
-        latest = Job.objects.get(pk=sent.message_id)
-    return delivery(latest.pk, tenant=tenant)
+        return _with_attempts([Job.objects.get(pk=sent.message_id)], about=about)[0]
+    return _with_attempts([Job.objects.get(pk=latest.pk)], about=about)[0]
 
 
 def _about(about: UUID) -> list[Delivery]:
