@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("documents", "0003_batches_and_options"),
+        ("documents", "0005_groups"),
     ]
 
     operations = [
