@@ -170,7 +170,12 @@ class QueueControl(models.Model):
         verbose_name = "queue"
         verbose_name_plural = "queues and workers"
         default_permissions = ("view",)
-        permissions = [("pause_queue", "Can pause and resume queues"), ("limit_queue", "Can set concurrency limits")]
+        permissions = [
+            ("pause_queue", "Can pause and resume queues"),
+            ("limit_queue", "Can set concurrency limits"),
+            ("repair_queue", "Can publish what the broker lacks"),
+            ("run_periodic", "Can run periodic jobs now"),
+        ]
 
     def __str__(self) -> str:
         return self.queue

@@ -45,7 +45,7 @@ def _make_permissions(apps):
 class Migration(migrations.Migration):
     dependencies = [
         ("documents", "0004_people"),
-        ("queueadmin", "0007_bulk_operations"),
+        ("queueadmin", "0008_repair_permissions"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
     ]

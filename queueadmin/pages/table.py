@@ -6,6 +6,8 @@ from queueadmin.pages.base import Page
 from queueadmin.pages.bulk import bulk_list, bulk_new, bulk_page
 from queueadmin.pages.failures import dead_letters, failures
 from queueadmin.pages.overview import overview
+from queueadmin.pages.periodic import periodic
+from queueadmin.pages.truth import truth
 
 SEE_JOBS = "queueadmin.view_job"
 
@@ -14,6 +16,14 @@ PAGES = (
     Page(name="failures", title="Failures", view=failures, permission=SEE_JOBS),
     Page(name="dead_letters", title="Dead letters", view=dead_letters, permission=SEE_JOBS),
     Page(name="bulk_list", title="Bulk operations", view=bulk_list, permission=SEE_JOBS, route="bulk"),
+    Page(
+        name="truth", title="Ledger and broker", view=truth, permission="queueadmin.view_queuecontrol",
+        post_permission="queueadmin.repair_queue",
+    ),
+    Page(
+        name="periodic", title="Periodic jobs", view=periodic, permission=SEE_JOBS,
+        post_permission="queueadmin.run_periodic",
+    ),
     # What it may do depends on the operation, so each view asks for that permission as well.
     Page(
         name="bulk_new", title="Bulk operation", view=bulk_new, permission=SEE_JOBS, post_permission=SEE_JOBS,

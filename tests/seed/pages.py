@@ -36,6 +36,7 @@ SEARCHES = (
 QUESTIONS = {
     "control_bulk_new": "?operation=retry&q=state:dead_letter",
     "control_failures": "?span=week",
+    "control_truth": "",
 }
 """What some pages are asked."""
 

@@ -1,0 +1,57 @@
+"""Ledger beside broker, and periodic jobs: what the pages show is so, and what they offer does exactly that."""
+
+import pytest
+
+from queueadmin.broker import get_ledger_broker
+from queueadmin.models import Job, OperationLog
+from queueadmin.pages.base import url
+from queueadmin.states import State
+from tests.queueadmin.factories import job_in, submitted
+from tests.queueadmin.pages.test_base import client_with
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
+
+SEE = ("queueadmin.view_job", "queueadmin.view_queuecontrol")
+
+
+def age_of_everything(seconds: int) -> None:
+    """Older than what a submitter is probably still publishing."""
+    for job in Job.objects.all():
+        Job.objects.filter(pk=job.pk).update(order_key=job.order_key - seconds * 1_000_000)
+
+
+def test_what_the_broker_lacks_is_shown_and_repaired_by_those_who_may() -> None:
+    # Given a pending job that no ready set holds
+    lost = submitted()
+    age_of_everything(10)
+    viewer, operator = client_with(*SEE), client_with(*SEE, "queueadmin.repair_queue")
+
+    # Then comparing shows it and changes nothing, and a viewer may not repair
+    page = viewer.get(url("truth"), {"compare": "yes"}).text
+    assert "<strong>1</strong> missing in the broker" in page
+    assert f"…{lost.hex[-6:]}" in page
+    assert viewer.post(url("truth")).status_code == 403
+    assert get_ledger_broker().ready_sets.members("q", "normal", start=0, count=9) == []
+
+    # When it is repaired, exactly that is published, and the audit says by whom
+    page = operator.post(url("truth"), {"reason": "a test"}, follow=True).text
+    assert "1 of 1 pending jobs were missing, and are published." in page
+    assert [found for found, _ in get_ledger_broker().ready_sets.members("q", "normal", start=0, count=9)] == [lost]
+    assert OperationLog.objects.get().operation == "repair"
+
+
+def test_claims_of_processes_that_nobody_knows_stand_out() -> None:
+    job_in(State.PROCESSING)
+    page = client_with(*SEE).get(url("truth")).text
+    assert "its row is gone" in page
+    assert "<strong>1</strong> claims of silent workers" in page
+
+
+def test_a_periodic_job_is_run_now_once() -> None:
+    viewer, operator = client_with(*SEE), client_with(*SEE, "queueadmin.run_periodic")
+    assert "cleanup" in viewer.get(url("periodic")).text
+    assert viewer.post(url("periodic"), {"actor": "cleanup"}).status_code == 403
+    assert "Cleanup is sent" in operator.post(url("periodic"), {"actor": "cleanup"}, follow=True).text
+    assert "Cleanup is under way already" in operator.post(url("periodic"), {"actor": "cleanup"}, follow=True).text
+    assert Job.objects.filter(actor="cleanup").count() == 1
+    assert operator.post(url("periodic"), {"actor": "ingest_document"}).status_code == 404
