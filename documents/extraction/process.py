@@ -102,9 +102,7 @@ class ChildProcess:
         home.mkdir(mode=0o700)
         self.renew_directories()
         self._spawn(limits, registry, python_path, isolate)
-        self._family = Family(
-            home.name, pid=self.pid, memory_bytes=limits.family_memory_bytes, processes=limits.processes
-        )
+        self._family = Family(home.name, pid=self.pid, limits=_family_limits(limits))
 
     def _spawn(self, limits: Limits, registry: str, python_path: tuple[Path, ...], isolate: bool) -> None:
         self._inherited_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -324,6 +322,15 @@ class ChildProcess:
         )
         texts = {"text": text.decode("utf-8", "replace"), "markdown": markdown.decode("utf-8", "replace")}
         return {**json.loads(about), **texts}
+
+
+def _family_limits(limits: Limits) -> dict[str, str]:
+    """What the control group is told. When memory ends all of the family goes, not a part of it."""
+    return {
+        "memory.max": str(limits.family_memory_bytes),
+        "memory.oom.group": "1",
+        "pids.max": str(limits.processes),
+    }
 
 
 def _bytes(ru_maxrss: int) -> int:
