@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestion_site.embedded.web import web_command
 from tests.docker.files import DOCKER, KNOWN_VARIABLES, assert_command_exists, dockerfile
 from tests.servers import PROJECT_DIR
 
@@ -105,6 +106,12 @@ def test_the_health_check_tells_the_truth(
             assert done.returncode == exit_code
         finally:
             process.terminate()
+
+
+def test_the_web_servers_log_format_is_where_the_image_says() -> None:
+    (path,) = re.findall(r"GRANIAN_LOG_CONFIG=/app/(\S+)", dockerfile())
+    assert (PROJECT_DIR / path).is_file()
+    assert str(PROJECT_DIR / path) in web_command("127.0.0.1", 8000)
 
 
 def test_the_ci_script_can_be_run() -> None:
