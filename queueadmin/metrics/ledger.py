@@ -22,7 +22,7 @@ from queueadmin.selectors import Worker
 from queueadmin.sql import JOB
 from queueadmin.states import State
 
-_STATEMENT_SECONDS = 5
+_STATEMENT_SECONDS = 20
 """A statement of a scrape that takes longer is given up: metrics must not add to what is wrong."""
 
 
