@@ -21,7 +21,7 @@ DOCKER = PROJECT_DIR / "docker"
 SCHEMAS = Path(__file__).parent / "schemas"
 KNOWN_VARIABLES = {
     *SERVICE_VARIABLES, "DATA_DIR", "ENV_FILE", "PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE",
-    "DJANGO_SETTINGS_MODULE", "PYTHON_CPU_COUNT",
+    "DJANGO_SETTINGS_MODULE", "PYTHON_CPU_COUNT", "GRANIAN_LOG_CONFIG",
 }  # fmt: skip
 """What the service, Django or Python reads."""
 
