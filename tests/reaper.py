@@ -8,10 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import IO
 
 _pipe: IO[bytes] | None = None
+_lock = threading.Lock()
+"""Two reapers at once: the pipe of the first would be closed, and it would kill what it watches."""
 
 
 def _start() -> IO[bytes]:
@@ -26,17 +29,19 @@ def _start() -> IO[bytes]:
 def watch(session: int) -> None:
     """From now on, the session `session` dies with this process at the latest."""
     global _pipe
-    if _pipe is None:
-        _pipe = _start()
-    _pipe.write(b"+%d\n" % session)
-    _pipe.flush()
+    with _lock:
+        if _pipe is None:
+            _pipe = _start()
+        _pipe.write(b"+%d\n" % session)
+        _pipe.flush()
 
 
 def forget(session: int) -> None:
     """The session has ended; its id may soon be somebody else's."""
-    if _pipe is not None:
-        _pipe.write(b"-%d\n" % session)
-        _pipe.flush()
+    with _lock:
+        if _pipe is not None:
+            _pipe.write(b"-%d\n" % session)
+            _pipe.flush()
 
 
 def main() -> None:

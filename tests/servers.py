@@ -32,11 +32,21 @@ START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
 
+_given_ports: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port of the loopback interface that nobody listens on now, and that nobody here was given before.
+
+    Two servers that start at the same time would otherwise be given the same one, and one would answer for both.
+    """
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = int(listener.getsockname()[1])
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
 
 
 def wait_until(holds: Callable[[], object], *, seconds: float = START_SECONDS, what: str, every: float = 0.02) -> None:

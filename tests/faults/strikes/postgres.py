@@ -136,10 +136,10 @@ def isolate_worker(world: World, dice: random.Random) -> None:
         proxy.refusing = False
 
 
-def drop_submit(world: World, dice: random.Random, *, times: int = 20) -> int:
+def drop_submit(world: World, dice: random.Random, *, times: int = 10) -> int:
     """The client never hears that its job is committed, and sends it again."""
     marker = b"INSERT INTO queueadmin_job " if world.is_ledger else b"INSERT INTO"
-    return wires.drop([world.links.client.postgres, world.links.web.postgres], marker, times)
+    return wires.drop_one_by_one([world.links.client.postgres, world.links.web.postgres], marker, times)
 
 
 def drop_claim(world: World, dice: random.Random, *, times: int = 20) -> int:

@@ -61,8 +61,7 @@ def drop_publish(world: World, dice: random.Random, *, times: int = 20) -> int:
     """The reply to a publish (stock: to the enqueue script, and always empty) is lost after it took effect."""
     if world.is_ledger:
         return wires.drop(world.redis_proxies, PUBLISH[LEDGER], times)
-    # One at a time: redis-py repeats the command up to three times, and the client gives up after that.
-    return sum(wires.drop([world.links.client.redis], PUBLISH[STOCK], 1, even_empty=True) for _ in range(times))
+    return wires.drop_one_by_one([world.links.client.redis], PUBLISH[STOCK], times // 2, even_empty=True)
 
 
 def drop_pop(world: World, dice: random.Random, *, times: int = 20) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from tests.faults.proxy import Proxy
 
 _DROP_SECONDS = 8.0
+_REPEAT_SECONDS = 0.4
 
 
 def drop(proxies: Sequence[Proxy], marker: bytes, times: int, *, even_empty: bool = False) -> int:
@@ -20,6 +21,15 @@ def drop(proxies: Sequence[Proxy], marker: bytes, times: int, *, even_empty: boo
     for proxy in proxies:
         proxy.drops.clear()
     return sum(order.dropped for order in orders)
+
+
+def drop_one_by_one(proxies: Sequence[Proxy], marker: bytes, times: int, *, even_empty: bool = False) -> int:
+    """The same with a pause after each: whoever repeats what got no reply succeeds, and another one is struck."""
+    dropped = 0
+    for _ in range(times):
+        dropped += drop(proxies, marker, 1, even_empty=even_empty)
+        time.sleep(_REPEAT_SECONDS)
+    return dropped
 
 
 @contextlib.contextmanager
