@@ -29,8 +29,11 @@ from redis.retry import Retry
 from queueadmin.exceptions import ConfigurationError
 
 _CONNECT_SECONDS = 1.0
-_FIND_SECONDS = 0.5
-"""For one Sentinel or node to say where the master is; several may be asked in turn."""
+_FIND_SECONDS = 1.0
+"""For all Sentinels or nodes together to say where the master is, when the client's own time-out is not shorter."""
+
+_LEAST_FIND_SECONDS = 0.2
+"""For each one: below that a busy machine would pass for a dead one."""
 
 _NO_MASTER_HERE = (ReadOnlyError, AskError, ClusterDownError, MasterDownError)
 """What a server answers that is no longer, or not alone, the master of our keys. MovedError is an AskError."""
@@ -135,8 +138,8 @@ class RedisOptions:
 def connect(options: RedisOptions, *, namespace: str, timeout: float) -> redis.Redis:
     """A client that tries once, for the keys that start with `{namespace}`. Connects at its first command.
 
-    `timeout` (seconds) bounds every reply; connecting takes at most a second, and asking where the master is half a
-    second for each server asked.
+    `timeout` (seconds) bounds every reply, connecting, and asking where the master is, each; the last two are bounded
+    by a second as well.
     """
     common = {**_once(timeout), **_tls(options)}
     if not options.sentinels and not options.cluster_nodes:
@@ -145,7 +148,9 @@ def connect(options: RedisOptions, *, namespace: str, timeout: float) -> redis.R
     kept = {name: value for name, value in found.items() if name not in ("host", "port", "connection_class")}
     pool: ConnectionPool = ConnectionPool(
         connection_class=_FoundSSLConnection if options.is_encrypted else _FoundConnection,
-        find=_find_by_sentinel(options) if options.sentinels else _find_by_slot(options, namespace, kept),
+        find=_find_by_sentinel(options, timeout)
+        if options.sentinels
+        else _find_by_slot(options, namespace, kept, timeout),
         **kept,
         **common,
     )
@@ -186,7 +191,7 @@ def _tls(options: RedisOptions) -> dict[str, Any]:
 # -- where the master is -----------------------------------------------------------------------
 
 
-def _find_by_sentinel(options: RedisOptions) -> Find:
+def _find_by_sentinel(options: RedisOptions, timeout: float) -> Find:
     """https://valkey.io/topics/sentinel-clients"""
 
     def ask(sentinel: redis.Redis) -> Address | None:
@@ -194,12 +199,10 @@ def _find_by_sentinel(options: RedisOptions) -> Find:
         return (answer[0].decode(), int(answer[1])) if answer else None
 
     login = {"username": options.sentinel_username or None, "password": options.sentinel_password or None}
-    return _Asking(
-        options.sentinels, ask, {**login, **_once(_FIND_SECONDS), **_tls(options), "ssl": options.is_encrypted}
-    )
+    return _Asking(options.sentinels, ask, {**login, **_in_turn(options, len(options.sentinels), timeout)})
 
 
-def _find_by_slot(options: RedisOptions, namespace: str, login: dict[str, Any]) -> Find:
+def _find_by_slot(options: RedisOptions, namespace: str, login: dict[str, Any], timeout: float) -> Find:
     """https://valkey.io/commands/cluster-slots"""
     slot = key_slot(f"{{{namespace}}}".encode())
 
@@ -210,8 +213,13 @@ def _find_by_slot(options: RedisOptions, namespace: str, login: dict[str, Any]) 
                 return (master[0] or b"").decode() or asked, int(master[1])  # no host: that of the node asked
         return None
 
-    once = {**_once(_FIND_SECONDS), **_tls(options), "ssl": options.is_encrypted}
-    return _Asking(options.cluster_nodes, ask, {**login, **once})
+    return _Asking(options.cluster_nodes, ask, {**login, **_in_turn(options, len(options.cluster_nodes), timeout)})
+
+
+def _in_turn(options: RedisOptions, servers: int, timeout: float) -> dict[str, Any]:
+    """Options for asking one of several: a part of the time that all of them may take."""
+    seconds = max(_LEAST_FIND_SECONDS, min(timeout, _FIND_SECONDS) / servers)
+    return {**_once(seconds), **_tls(options), "ssl": options.is_encrypted}
 
 
 class _Asking:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -141,6 +142,22 @@ def test_when_no_sentinel_knows_the_error_is_a_lost_connection() -> None:
         client = stack.enter_context(closing(connect(options, namespace="t", timeout=1)))
         with pytest.raises(redis.ConnectionError, match="No server asked knows"):
             client.ping()
+
+
+def test_silent_sentinels_cost_half_a_second_together_not_each() -> None:
+    with ExitStack() as stack:
+        # Given five Sentinels that accept and say nothing
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(5)]
+        options = RedisOptions(
+            sentinels=tuple(f"127.0.0.1:{server.getsockname()[1]}" for server in silent), sentinel_master="m"
+        )
+        # When a submission would publish
+        client = stack.enter_context(closing(connect(options, namespace="t", timeout=0.5)))
+        begun = time.monotonic()
+        with pytest.raises(redis.ConnectionError):
+            client.ping()
+        # Then it has not waited five times
+        assert time.monotonic() - begun < 2.0
 
 
 def test_a_master_that_became_a_replica_is_left_for_the_new_one(valkey_server: ValkeyServer) -> None:
