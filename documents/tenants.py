@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 from documents.exceptions import DocumentError, InvalidKey
 from documents.models import DEFAULT_TENANT, Tenant
 from documents.storage import normalise_key
+from documents.storage.keys import UPLOAD_PREFIX
 
 _FRESH_SECONDS = 5.0
 """How long a process may overlook a tenant that another process created."""
@@ -47,8 +48,10 @@ class OwnerMap:
         self._loaded_at: float | None = None
 
     def owner(self, key: str) -> str:
-        """The slug of the tenant that owns a normalised key."""
+        """The slug of the tenant that owns a normalised key; an upload's says it itself."""
         owners, folded = self._current(), fold(key)
+        if folded.startswith(UPLOAD_PREFIX):
+            return folded.removeprefix(UPLOAD_PREFIX).partition("/")[0]
         end = len(folded)
         while (end := folded.rfind("/", 0, end)) >= 0:
             if (slug := owners.get(folded[: end + 1])) is not None:

@@ -35,7 +35,7 @@ class StrictJSONParser(BaseParser):
         limit = self.limit
         body = stream.read(limit + 1)
         if len(body) > limit:
-            _drain(stream)
+            drain(stream)
             raise Problem("body_too_large", f"The body is larger than {limit:,} bytes.")
         try:
             return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
@@ -56,7 +56,7 @@ class BatchJSONParser(StrictJSONParser):
     limit = MAX_BATCH_BYTES
 
 
-def _drain(stream: IO[Any]) -> None:
+def drain(stream: IO[Any]) -> None:
     """Read on for a while: if the server closes while the client sends, the client sees a reset instead of the 413."""
     left = _DRAIN_BYTES
     while left > 0 and (chunk := stream.read(_CHUNK_BYTES)):

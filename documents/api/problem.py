@@ -135,7 +135,7 @@ def _of_domain(error: DocumentError) -> Problem | None:
             return Problem("result_expired", error.message)
         case StorageError():
             logger.warning("a request found no storage", exc_info=error)
-            return _unavailable("The result cannot be read now.")
+            return _unavailable("The storage does not answer properly now.")
     return Problem(error.code, error.message) if error.code in BY_CODE else None
 
 
@@ -154,12 +154,16 @@ def _of_framework(error: rest.APIException | Http404 | PermissionDenied) -> Prob
         case rest.NotAcceptable():
             return Problem("not_acceptable")
         case rest.UnsupportedMediaType():
-            return Problem("unsupported_media_type", "The body must be JSON: send Content-Type: application/json.")
+            return Problem("unsupported_media_type", _media_types(error))
         case rest.Throttled():
             return Problem("rate_limited", headers={"Retry-After": f"{getattr(error, 'wait', None) or 1:.0f}"})
         case Http404() | rest.NotFound():
             return Problem("not_found")
     return Problem("forbidden") if isinstance(error, PermissionDenied) else _unexpected(error)
+
+
+def _media_types(error: rest.APIException) -> str:
+    return f"{error.detail} Send JSON with Content-Type: application/json; an upload, multipart/form-data."
 
 
 def unauthenticated(detail: str) -> Problem:

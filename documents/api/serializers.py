@@ -78,6 +78,21 @@ class Submission(serializers.Serializer[Any]):
     options = ReadingOptions(required=False, allow_null=True)
 
 
+class UploadFields(Submission):
+    """A submission whose document comes with it."""
+
+    r2_key = None  # type: ignore[assignment]  # how Django REST framework leaves an inherited field out
+    file_size = None  # type: ignore[assignment]  # the same
+
+
+class Upload(UploadFields):
+    """A document with its submission, as multipart/form-data."""
+
+    file_name = PlainText(max_length=255, required=False, help_text="By default the name that the part has.")
+    content_type = PlainText(max_length=255, required=False, help_text="By default the type that the part has.")
+    file = serializers.FileField(help_text="The document; at most MAX_DOCUMENT_BYTES.")
+
+
 class BatchEnvelope(serializers.Serializer[Any]):
     """What a batch has beside its documents."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.common import no_append_slash
 
-from documents.api import base, batching, following, lists, operating, results, submission, webhooks
+from documents.api import base, batching, following, lists, operating, results, submission, uploading, webhooks
 
 
 def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:
@@ -19,6 +19,7 @@ def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:
 
 urlpatterns = [
     *_endpoint("process", submission.Process, "process"),
+    *_endpoint("upload", uploading.UploadDocument, "upload"),
     *_endpoint("batch", batching.Batch, "batch"),
     *_endpoint("batch/<str:batch_id>", batching.BatchState, "batch-status"),
     *_endpoint("batch/<str:batch_id>/cancel", batching.BatchCancel, "batch-cancel"),

@@ -14,10 +14,11 @@ MAX_SEGMENT_BYTES = 255
 """NAME_MAX of Linux and macOS file systems."""
 
 
-UPLOAD_PREFIX = "uploads/"
-"""Where documents lie that came through our own upload endpoint: uploads/<tenant>/<task id>/<file name>.
+UPLOAD_PREFIX = ".ingestion-uploads/"
+"""Where documents lie that came through our own upload endpoint: .ingestion-uploads/<tenant>/<task id>/<file name>.
 
-They are ours to remove with their task; any other document is the client's.
+They are ours to remove with their task; any other document is the client's. So the name is one that no client uses
+already: "uploads/" would be, and what a client keeps there must never look like an orphan of ours.
 """
 
 

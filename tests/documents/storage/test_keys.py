@@ -69,18 +69,18 @@ TASK = UUID("0199a000-0000-7000-8000-0000000000aa")
 
 
 def test_an_upload_is_known_by_its_key() -> None:
-    assert upload_key("acme", TASK, "a.pdf") == f"uploads/acme/{TASK}/a.pdf"
+    assert upload_key("acme", TASK, "a.pdf") == f".ingestion-uploads/acme/{TASK}/a.pdf"
     assert uploaded_for(upload_key("acme", TASK, "a.pdf")) == TASK
 
 
 @pytest.mark.parametrize(
     "key",
     [
-        f"uploads/{TASK}/a",
+        f".ingestion-uploads/{TASK}/a",
         f"x/acme/{TASK}/a",
-        f"uploads/acme/{TASK}",
-        f"uploads/acme/{TASK.hex}/a",
-        "uploads/a/b/c",
+        f".ingestion-uploads/acme/{TASK}",
+        f".ingestion-uploads/acme/{TASK.hex}/a",
+        ".ingestion-uploads/a/b/c",
         "a",
     ],
 )
