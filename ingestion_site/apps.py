@@ -20,7 +20,7 @@ class IngestionSiteConfig(DjangoDramatiqConfig):
 
     def ready(self) -> None:
         """Let worker processes end with their master; register the checks."""
-        from ingestion_site import checks  # noqa: F401  (imports the settings, which are ready only now)
+        from ingestion_site import checks, connections  # noqa: F401  (they import the settings, which are ready only now)
 
         super().ready()
         dramatiq.get_broker().add_middleware(FollowMaster())

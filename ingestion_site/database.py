@@ -40,14 +40,17 @@ class Limits:
     lock: int = 0
     idle_in_transaction: int = 0
 
-    def as_option(self) -> str:
-        """As libpq's `options` hands them to a new session; the server counts milliseconds."""
-        named = {
+    def by_name(self) -> dict[str, int]:
+        """Under PostgreSQL's names."""
+        return {
             "statement_timeout": self.statement,
             "lock_timeout": self.lock,
             "idle_in_transaction_session_timeout": self.idle_in_transaction,
         }
-        return " ".join(f"-c {name}={seconds * 1000}" for name, seconds in named.items() if seconds)
+
+    def as_option(self) -> str:
+        """As libpq's `options` hands them to a new session; the server counts milliseconds."""
+        return " ".join(f"-c {name}={seconds * 1000}" for name, seconds in self.by_name().items() if seconds)
 
 
 _POOL = {
@@ -68,25 +71,29 @@ DJANGOS_OWN = frozenset({"assume_role"})
 """Options of a URL that are Django's, not libpq's."""
 
 
-def settings(
-    url: str,
-    *,
-    default: Path,
-    base: Path,
-    limits: Limits = Limits(),
-    pooler: str = "none",
-    connections: int = 0,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What the sessions of a process are like. `process` is what pg_stat_activity shows; `pooler` is one of POOLERS.
+
+    With `connections`, the threads of the process share so many of them; otherwise each has its own.
+    """
+
+    limits: Limits
+    pooler: str = "none"
+    process: str = "command"
+    connections: int = 0
+
+
+def settings(url: str, *, default: Path, base: Path, session: Session) -> dict[str, Any]:
     """The settings for `url`: SQLite at `default` when it is empty. A relative file is one below `base`.
 
-    With `connections`, the threads of this process share so many of them (PostgreSQL); otherwise each has its own.
     Raises WrongSetting. The URL may hold a password: no message repeats it.
     """
     if not url:
         return _sqlite(default)
     if url.startswith("sqlite"):
         return _sqlite(base / _sqlite_path(url))
-    return _postgresql(url, limits, pooler, connections)
+    return _postgresql(url, session)
 
 
 def _sqlite_path(url: str) -> str:
@@ -107,7 +114,7 @@ def _sqlite(path: Path) -> dict[str, Any]:
     }
 
 
-def _postgresql(url: str, limits: Limits, pooler: str, connections: int) -> dict[str, Any]:
+def _postgresql(url: str, session: Session) -> dict[str, Any]:
     config: dict[str, Any] = environ.Env.db_url_config(url)
     if not config.get("NAME"):
         raise WrongSetting("DATABASE_URL", "a URL with the database's name: postgresql://user:password@host:5432/name")
@@ -118,27 +125,28 @@ def _postgresql(url: str, limits: Limits, pooler: str, connections: int) -> dict
         **config,
         "ENGINE": "django.db.backends.postgresql",
         "CONN_HEALTH_CHECKS": True,
-        **({"DISABLE_SERVER_SIDE_CURSORS": True} if pooler == "transaction" else {}),
-        **({"CONN_MAX_AGE": 0} if connections else {}),
+        **({"CONN_MAX_AGE": 0} if session.connections else {}),
+        "DISABLE_SERVER_SIDE_CURSORS": session.pooler == "transaction",
         "OPTIONS": {
             **CONNECTION,
+            "application_name": f"ingestion {session.process}",
             **options,
-            **_session(limits, options.get("options", ""), pooler),
-            **({"pool": {**_POOL, "max_size": connections}} if connections else {}),
+            **_start_options(session, options.get("options", "")),
+            **({"pool": {**_POOL, "max_size": session.connections}} if session.connections else {}),
         },
     }
 
 
-def _session(limits: Limits, given: str, pooler: str) -> dict[str, Any]:
+def _start_options(session: Session, given: str) -> dict[str, Any]:
     """What a session starts with. What the URL says itself comes last, and wins.
 
     A pooler of transactions lends another session to each transaction: it takes no options at the start (PgBouncer
     refuses the connection), what is SET in a session would stay for the next client, a server-side cursor or a prepared
     statement would be gone. There the limits belong to the database's role: see docs/operations.md.
     """
-    if pooler == "transaction":
+    if session.pooler == "transaction":
         return {"options": given} if given else {}
-    text = " ".join(filter(None, [limits.as_option(), given]))
+    text = " ".join(filter(None, [session.limits.as_option(), given]))
     return {"options": text} if text else {}
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import environ
 
 from ingestion_site import database, embedded_state, env_file, secret_files
-from ingestion_site.embedded.web import WEB_THREADS, spare_threads
+from ingestion_site.database import Limits, Session
+from ingestion_site.embedded.web import WEB_CONNECTIONS, spare_threads
 from ingestion_site.variables import Reader, WrongSetting
 from queueadmin.redis_client import RedisOptions, WrongOption
 
@@ -50,6 +51,7 @@ class Environment:
     behind_https_proxy: bool
     public_url: str
     database: dict[str, Any]
+    session: Session
     redis: RedisOptions
     redis_is_embedded: bool
     queue_name: str
@@ -102,6 +104,7 @@ def read(file: Path | None = None) -> Environment:
     if s3_endpoint_url and not s3_bucket:
         raise WrongSetting("S3_BUCKET", "the bucket's name when S3_ENDPOINT_URL is set")
     s3_access_key_id, s3_secret_access_key = _pair(reader, "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
+    session = _session(reader)
     found = Environment(
         data_dir=data_dir,
         debug=reader.boolean("DEBUG", False),
@@ -116,7 +119,13 @@ def read(file: Path | None = None) -> Environment:
         csrf_trusted_origins=_origins(reader),
         behind_https_proxy=reader.boolean("BEHIND_HTTPS_PROXY", False),
         public_url=reader.url("PUBLIC_URL", schemes=("http", "https")),
-        database=_database(reader, data_dir),
+        database=database.settings(
+            reader.url("DATABASE_URL", schemes=DATABASE_SCHEMES),
+            default=data_dir / "db.sqlite3",
+            base=PROJECT_DIR,
+            session=session,
+        ),
+        session=session,
         redis=redis,
         redis_is_embedded=not (reader.text("REDIS_URL") or redis.sentinels or redis.cluster_nodes),
         queue_name=_queue_name(reader),
@@ -169,20 +178,19 @@ def _redis(reader: Reader, *, embedded: str) -> RedisOptions:
         raise WrongSetting(f"REDIS_{error.name.upper()}", error.allowed) from None
 
 
-def _database(reader: Reader, data_dir: Path) -> dict[str, Any]:
+def _session(reader: Reader) -> Session:
     """Statements are limited where somebody waits for them or a job depends on them, not where an operator migrates."""
+    process = os.environ.get(PROCESS_VARIABLE, "")
     statement = reader.integer("DATABASE_STATEMENT_SECONDS", 30, minimum=0, maximum=86_400)
-    return database.settings(
-        reader.url("DATABASE_URL", schemes=DATABASE_SCHEMES),
-        default=data_dir / "db.sqlite3",
-        base=PROJECT_DIR,
-        limits=database.Limits(
-            statement=statement if os.environ.get(PROCESS_VARIABLE) else 0,
+    return Session(
+        limits=Limits(
+            statement=statement if process else 0,
             lock=reader.integer("DATABASE_LOCK_SECONDS", 10, minimum=0, maximum=86_400),
             idle_in_transaction=reader.integer("DATABASE_IDLE_IN_TRANSACTION_SECONDS", 15, minimum=0, maximum=86_400),
         ),
-        connections=WEB_THREADS + 2 if os.environ.get(PROCESS_VARIABLE) == "web" else 0,
+        connections=WEB_CONNECTIONS if process == "web" else 0,
         pooler=reader.choice("DATABASE_POOLER", "NONE", tuple(name.upper() for name in database.POOLERS)).lower(),
+        process=process or "command",
     )
 
 

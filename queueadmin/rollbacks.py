@@ -32,16 +32,17 @@ def run_despite_rollbacks(work: Callable[[], T], *, repeatable: bool = False) ->
     """Run `work`, which is one statement or one transaction, up to three times; returns what it returns.
 
     It is run again when PostgreSQL rolled it back because of other transactions and, if it is `repeatable`, when the
-    connection was lost. Inside a caller's transaction it runs once: the rollback took the caller's work, too.
+    connection was lost; not when none could be made, for which others have waited long enough. Inside a caller's transaction it runs once: the rollback took the caller's work, too.
     """
     if connection.in_atomic_block or connection.vendor != "postgresql":
         return work()
     for attempt in range(1, _TRIES):
+        was_open = connection.connection is not None
         try:
             return work()
         except (OperationalError, InterfaceError, InternalError) as error:
             code = _code(error)
-            lost = _is_lost(code, error)
+            lost = was_open and _is_lost(code, error)
             if code not in _ROLLED_BACK and not (lost and repeatable):
                 raise
             logger.warning("a transaction is run again", extra={"error": type(error).__name__, "code": code or ""})

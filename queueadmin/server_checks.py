@@ -71,12 +71,21 @@ def check_migrations() -> list[CheckMessage]:
     try:
         missing = missing_migrations()
     except (DatabaseError, InterfaceError) as error:
-        text = f"The database does not answer: {type(error).__name__}."
+        text = f"The database does not answer: {what_it_said(error)}."
         return [Warning(text, hint="Check DATABASE_URL, and that the server runs.", id="queueadmin.W103")]
     if not missing:
         return []
     text = f"The database lacks {missing} {'migration' if missing == 1 else 'migrations'}."
     return [Error(text, hint="Run: manage.py migrate", id="queueadmin.E102")]
+
+
+def what_it_said(error: Exception) -> str:
+    """The server's reason for refusing a connection, or the error's kind. The server repeats no password."""
+    _, fatal, reason = str(error).partition("FATAL:")
+    said = reason.strip().splitlines()[0] if fatal and reason.strip() else type(error).__name__
+    if "startup parameter" in said:
+        return f"{said} (it is a pooler: set DATABASE_POOLER=transaction)"
+    return said
 
 
 def missing_migrations() -> int:

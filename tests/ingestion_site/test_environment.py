@@ -303,6 +303,7 @@ def test_a_connection_into_the_void_ends_in_seconds_unless_the_url_says_otherwis
     assert database["OPTIONS"] == {
         "connect_timeout": 30, "sslmode": "require", "keepalives": 1, "keepalives_idle": 10,
         "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000,
+        "application_name": "ingestion command",
         "options": "-c lock_timeout=10000 -c idle_in_transaction_session_timeout=15000",
     }  # fmt: skip
     assert database["CONN_MAX_AGE"] == 0

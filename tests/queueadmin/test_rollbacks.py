@@ -73,10 +73,20 @@ def test_inside_a_callers_transaction_it_runs_once() -> None:
 
 def test_after_a_lost_connection_only_what_is_repeatable_is_run_again() -> None:
     once, again = Cut(), Cut()
+    connection.ensure_connection()
     with pytest.raises(OperationalError):
         run_despite_rollbacks(once)
+    connection.ensure_connection()
     assert run_despite_rollbacks(again, repeatable=True) == 2
     assert once.runs == 1
+    # but not what began without one: it would wait for the database as often as it is tried
+    connection.close()
+    alone = Cut()
+    with pytest.raises(OperationalError):
+        run_despite_rollbacks(alone, repeatable=True)
+    assert alone.runs == 1
+    connection.close()
+    connection.ensure_connection()
     # a session that was idle in its transaction for too long has ended, too
     assert run_despite_rollbacks(Flaky("25P03"), repeatable=True) == 2
     with pytest.raises(InternalError):

@@ -25,7 +25,7 @@ from queueadmin.broker import LedgerRedisBroker, get_ledger_broker
 from queueadmin.conf import queue_settings
 from queueadmin.exceptions import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from queueadmin.management import master
-from queueadmin.server_checks import SERVERS, missing_migrations
+from queueadmin.server_checks import SERVERS, missing_migrations, what_it_said
 from queueadmin.worker import JOINING
 
 QUEUES_VARIABLE = "QUEUEADMIN_QUEUES"
@@ -188,7 +188,7 @@ def _problem(broker: LedgerRedisBroker) -> str:
             return f"The database lacks {missing} migrations. Run: manage.py migrate"
     except (DatabaseError, InterfaceError) as error:
         connection.close()
-        return f"The database did not answer: {type(error).__name__}. Check DATABASE_URL."
+        return f"The database did not answer: {what_it_said(error)}. Check DATABASE_URL."
     return ""
 
 
