@@ -32,7 +32,8 @@ def run_despite_rollbacks(work: Callable[[], T], *, repeatable: bool = False) ->
     """Run `work`, which is one statement or one transaction, up to three times; returns what it returns.
 
     It is run again when PostgreSQL rolled it back because of other transactions and, if it is `repeatable`, when the
-    connection was lost; not when none could be made, for which others have waited long enough. Inside a caller's transaction it runs once: the rollback took the caller's work, too.
+    connection was lost; not when none could be made, for which others have waited long enough. Inside a caller's
+    transaction it runs once: the rollback took the caller's work, too.
     """
     if connection.in_atomic_block or connection.vendor != "postgresql":
         return work()
