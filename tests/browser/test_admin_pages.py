@@ -4,11 +4,14 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth import get_user_model
 from playwright.sync_api import Page, sync_playwright
 
 from documents.models import Tenant
 from queueadmin.models import Job, OperationLog
+from queueadmin.pages.base import url as control_url
+from queueadmin.pages.table import PAGES
 from tests.documents import factories
 
 PASSWORD = "a-long-test-password"
@@ -71,7 +74,19 @@ def pages_about(task_id: object) -> list[str]:
         f"/admin/queueadmin/job/operate/retry/?ids={task_id}", "/admin/queueadmin/queuecontrol/",
         "/admin/queueadmin/queuecontrol/operate/pause/?queue=q", "/admin/queueadmin/operationlog/",
         "/admin/auth/user/", "/admin/password_change/",
+        *control_pages(), f"/admin/control/bulk/new/?operation=retry&q=id:{task_id}",
     ]  # fmt: skip
+
+
+def control_pages() -> list[str]:
+    return [control_url(page.name) for page in PAGES if page.in_menu]
+
+
+def accessibility(page: Page, url: str) -> dict[str, object]:
+    """What axe finds on one of our pages, at the levels A and AA of WCAG 2."""
+    page.goto(url)
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+    return {item["id"]: [node["target"] for node in item["nodes"]][:3] for item in found.response["violations"]}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -98,10 +113,17 @@ def test_the_admin_in_a_browser(live_server: object, needs: Callable[[str, str],
         log_in(page, url)
         broken = {path: visit(page, url + path) for path in pages_about(failed)}
         broken["the retry"] = retry_in_the_list(page, url)
+        looked_at = [
+            *control_pages(), "/admin/queueadmin/job/", "/admin/documents/ingestiontask/",
+            f"/admin/documents/ingestiontask/{failed}/change/", "/admin/queueadmin/queuecontrol/",
+        ]  # fmt: skip
+        barriers = {path: accessibility(page, url + path) for path in looked_at}
         page.set_viewport_size(PHONE)  # type: ignore[arg-type]  # the literal above
-        broken["on a phone"] = visit(page, f"{url}/admin/queueadmin/queuecontrol/")
+        for path in ("/admin/queueadmin/queuecontrol/", *control_pages()):
+            broken[f"{path} on a phone"] = visit(page, url + path)
         browser.close()
     # Then
     assert {path: found for path, found in broken.items() if found} == {}
+    assert {path: found for path, found in barriers.items() if found} == {}
     assert Job.objects.get(pk=failed).state == "pending"
     assert OperationLog.objects.get().reason == "looked at in a browser"
