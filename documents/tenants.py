@@ -89,38 +89,55 @@ owners = OwnerMap(_load)
 """This process's view of the tenants."""
 
 
-class _Endpoints:
-    """Every tenant's webhook endpoint, read at most every few seconds, as the prefixes are."""
+class _Settings:
+    """What is set for tenants, read at most every few seconds, as the prefixes are."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._urls: dict[str, str] = {}
+        self._rates: dict[str, dict[str, int | None]] = {}
         self._loaded_at: float | None = None
 
     def url(self, tenant: str) -> str:
+        self._refresh()
+        return self._urls.get(tenant, "")
+
+    def rates(self, tenant: str) -> Mapping[str, int | None]:
+        self._refresh()
+        return self._rates.get(tenant, {})
+
+    def _refresh(self) -> None:
         if self._loaded_at is None or self._clock() - self._loaded_at >= _FRESH_SECONDS:
             started = self._clock()
-            self._urls = dict(Tenant.objects.exclude(webhook_url="").values_list("slug", "webhook_url"))
+            rows = list(
+                Tenant.objects.values_list("slug", "webhook_url", "requests_per_minute", "documents_per_minute")
+            )
+            self._urls = {slug: url for slug, url, _, _ in rows if url}
+            self._rates = {slug: {"requests": requests, "documents": many} for slug, _, requests, many in rows}
             self._loaded_at = started
-        return self._urls.get(tenant, "")
 
     def forget(self) -> None:
         self._loaded_at = None
 
 
-endpoints = _Endpoints()
-"""This process's view of the endpoints."""
+own_settings = _Settings()
+"""This process's view of what is set for tenants."""
 
 
 def forget() -> None:
     """Read everything about the tenants anew at the next question."""
     owners.forget()
-    endpoints.forget()
+    own_settings.forget()
 
 
 def webhook_url(tenant: str) -> str:
     """Where a tenant's events go that name no callback URL; empty without an endpoint. Known for some seconds."""
-    return endpoints.url(tenant)
+    return own_settings.url(tenant)
+
+
+def rates(tenant: str) -> Mapping[str, int | None]:
+    """Requests and documents a minute as set for a tenant; None: as the settings say. Known for some seconds."""
+    return own_settings.rates(tenant)
 
 
 def require_owned(tenant: str, key: str) -> str:

@@ -89,7 +89,7 @@ def set_endpoint(tenant: str, url: str, *, by: str, source: str, user: Any = Non
             log.done = Tenant.objects.filter(pk=tenant).update(webhook_url=url)
             endpoints.enable(tenant, url)
         log.detail = {"origin": endpoints.origin(url) if url else None}
-    tenants.endpoints.forget()
+    tenants.forget()
     return endpoint(tenant)
 
 

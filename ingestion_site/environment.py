@@ -58,6 +58,8 @@ class Environment:
     task_status_expiry_hours: int
     audit_retention_days: int
     max_queue_size: int
+    requests_per_minute: int
+    documents_per_minute: int
     long_poll_waiters: int
     max_document_bytes: int
     max_attempts: int
@@ -131,6 +133,8 @@ def read(file: Path | None = None) -> Environment:
         queue_name=_queue_name(reader),
         task_status_expiry_hours=reader.integer("TASK_STATUS_EXPIRY_HOURS", 24, minimum=1, maximum=87_600),
         audit_retention_days=reader.integer("AUDIT_RETENTION_DAYS", 365, minimum=1, maximum=36_500),
+        requests_per_minute=reader.integer("REQUESTS_PER_MINUTE", 0, minimum=0, maximum=1_000_000),
+        documents_per_minute=reader.integer("DOCUMENTS_PER_MINUTE", 0, minimum=0, maximum=1_000_000),
         max_queue_size=reader.integer("MAX_QUEUE_SIZE", 10_000, minimum=1, maximum=100_000_000),
         long_poll_waiters=reader.integer(
             "LONG_POLL_WAITERS", spare_threads(sys.argv, os.environ), minimum=0, maximum=10_000

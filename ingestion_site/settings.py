@@ -55,6 +55,8 @@ WEBHOOK_ALLOW_PRIVATE = ENVIRONMENT.webhook_allow_private
 # --- The job ledger -------------------------------------------------------------------------------
 
 MAX_QUEUE_SIZE = ENVIRONMENT.max_queue_size
+REQUESTS_PER_MINUTE = ENVIRONMENT.requests_per_minute
+DOCUMENTS_PER_MINUTE = ENVIRONMENT.documents_per_minute
 LONG_POLL_WAITERS = ENVIRONMENT.long_poll_waiters
 QUEUEADMIN = {
     "REDIS_URL": ENVIRONMENT.redis.url,

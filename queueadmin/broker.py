@@ -32,6 +32,7 @@ from queueadmin.ids import job_id_of
 from queueadmin.jobs import NewJob, Ready, Submitted
 from queueadmin.origin import Origin
 from queueadmin.publisher import Publisher
+from queueadmin.quotas import Quotas
 from queueadmin.ready import ReadySets
 from queueadmin.redis_client import connect
 from queueadmin.room import RoomKeeper
@@ -78,6 +79,12 @@ class LedgerRedisBroker(Broker):
     @cached_property
     def publisher(self) -> Publisher:
         return Publisher(self.ready_sets)
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        settings = self.settings
+        client = connect(settings.redis, namespace=settings.namespace, timeout=settings.publish_timeout_seconds)
+        return Quotas(client, namespace=settings.namespace)
 
     @cached_property
     def room(self) -> RoomKeeper:

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from documents import selectors
-from documents.api import bodies
+from documents.api import bodies, throttles
 from documents.api.auth import ApiKeyAuthentication, HasScope
 from documents.api.body import StrictJSONParser
 from documents.api.negotiation import ExactParserOnly
@@ -42,10 +42,19 @@ class ApiView(APIView):
     content_negotiation_class = ExactParserOnly
     metadata_class = None
 
+    documents = 0
+    """Documents that a request submits, as far as that is known before its body is read."""
+
+    def check_throttles(self, request: Request) -> None:
+        if self.permission_classes:
+            throttles.spend(request, requests=1, documents=self.documents)
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         final = super().finalize_response(request, response, *args, **kwargs)
         # Answers are one caller's own and change by the second: no cache may keep them.
         final.headers.setdefault("Cache-Control", "no-store")
+        for name, value in throttles.headers(request).items():
+            final.headers[name] = value
         return final
 
 

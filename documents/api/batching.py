@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from documents import batches, idempotency, selectors
-from documents.api import bodies, schema
+from documents.api import bodies, schema, throttles
 from documents.api.auth import caller_of
 from documents.api.base import ApiView, BatchEndpoint, batch_id_of
 from documents.api.body import BatchJSONParser
@@ -50,6 +50,7 @@ class Batch(ApiView):
         tenant, header = caller_of(request).tenant, request.META.get("HTTP_IDEMPOTENCY_KEY")
         envelope: dict[str, Any] = _envelope.run_validation(request.data)
         valid, refusals = _judged(_documents(request.data))
+        throttles.spend(request, documents=len(valid))
         wanted = BatchRequest(
             tenant=tenant,
             documents=[(index, request_of(given, tenant=tenant)) for index, given in valid],

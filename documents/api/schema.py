@@ -94,7 +94,7 @@ def problems(*statuses: int) -> dict[Any, Any]:
     """The responses of an endpoint that may answer these statuses, each with the codes that share it."""
     return {
         (status, CONTENT_TYPE): OpenApiResponse(ProblemDocument, description=_description(status))
-        for status in statuses
+        for status in sorted({*statuses, 429})  # a tenant's quota may be used up whatever it asks for
     }
 
 

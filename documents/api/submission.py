@@ -44,6 +44,7 @@ class Process(ApiView):
     """Submit a document."""
 
     scopes = frozenset({Scope.SUBMIT})
+    documents = 1
 
     @extend_schema(
         operation_id="process_document",

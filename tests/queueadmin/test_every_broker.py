@@ -20,6 +20,7 @@ import pytest
 import redis
 
 from queueadmin.conf import QueueSettings
+from queueadmin.quotas import Quota, Quotas
 from queueadmin.ready import ReadySets
 from queueadmin.redis_client import connect
 from tests.queueadmin.test_broker import (
@@ -144,6 +145,7 @@ def test_everything_that_is_granted_is_used(deployment: Deployment, sets: ReadyS
     sets.unpark(sets.parked("q", "normal", "", count=1))
     sets.remove([job])
     sets.pop(["q"], count=1, timeout=0.01, normal_first=False)
+    Quotas(sets._client, namespace="t").spend([Quota(name="n", key="k", amount=1, seconds=1)])
     # When it is asked what that was
     called = set(valkey.info("commandstats"))
     # Then the list grants nothing that nobody needs
