@@ -110,10 +110,32 @@ class StoredResult:
         chunks = _document(record["head"], pages, text, markdown)
         return Rendered(size=record["json"], chunks=_joined(chunks))
 
-    def _open_text(self) -> BinaryIO:
+    @property
+    def page_count(self) -> int:
+        """How many pages, sheets or slides there are."""
+        return len(self._record["pages"])
+
+    def pages_text(self, first: int, last: int) -> Rendered:
+        """The plain text of pages `first` to `last`, counted from 1, without reading the others."""
+        sizes = [size for _, _, size in self._record["pages"]]
+        wanted = sizes[first - 1 : last]
+        size = sum(wanted) + len(_BREAK) * max(0, len(wanted) - 1)
+        return Rendered(size=size, chunks=_all(lambda: self._open_text(self._offset(first)), size))
+
+    def pages_document(self, first: int, last: int) -> Iterator[bytes]:
+        """The same pages as JSON; how long it will be is not known beforehand."""
+        pages = _stored_pages(self._record["pages"][first - 1 : last], lambda: self._open_text(self._offset(first)))
+        return _joined(_pages_document(pages, self.page_count))
+
+    def _offset(self, first: int) -> int:
+        """Where a page begins in the text, in bytes."""
+        sizes: list[int] = [size for _, _, size in self._record["pages"][: first - 1]]
+        return sum(sizes) + len(_BREAK) * (first - 1)
+
+    def _open_text(self, offset: int = 0) -> BinaryIO:
         if self._short is not None:
-            return io.BytesIO(self._short)
-        return self._results.open(self._key, start=self._start)
+            return io.BytesIO(self._short[offset:])
+        return self._results.open(self._key, start=self._start + offset)
 
     def _open_markdown(self) -> BinaryIO:
         return self._results.open(self._key, start=self._start + self._record["text"])
@@ -168,6 +190,15 @@ def _document(
     yield b', "markdown": '
     yield from _string(markdown)
     yield b"}\n"
+
+
+def _pages_document(pages: Iterable[tuple[int, str, Iterable[bytes]]], count: int) -> Iterator[bytes]:
+    yield b'{"page_count": %d, "pages": [' % count
+    for index, (number, label, page) in enumerate(pages):
+        yield (b", " if index else b"") + _json({"number": number, "label": label})[:-1] + b', "text": '
+        yield from _string(page)
+        yield b"}"
+    yield b"]}\n"
 
 
 def _string(chunks: Iterable[bytes]) -> Iterator[bytes]:

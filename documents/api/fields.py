@@ -19,6 +19,7 @@ MAX_METADATA_DEPTH = 16
 MAX_LANGUAGES = 8
 LATEST_RUN = timedelta(days=366)
 _MOMENT_CHARACTERS = 40
+_LAST_PAGE = 10**7
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -107,6 +108,23 @@ class Instant(serializers.DateTimeField):
             return moment.astimezone(UTC)
         except OverflowError:
             self.fail("invalid", format="")
+
+
+@extend_schema_field({"type": "string", "pattern": "^[1-9][0-9]{0,6}(-([1-9][0-9]{0,6})?)?$"})
+class PageRange(serializers.CharField):
+    """`3`, `3-7` or `3-`, as (first, last)."""
+
+    default_error_messages = {"range": "This must be pages such as 3, 3-7 or 3-, counted from 1."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        found = re.fullmatch(r"([1-9][0-9]{0,6})(?:(-)([1-9][0-9]{0,6})?)?", super().to_internal_value(data))
+        if found is None:
+            self.fail("range")
+        first = int(found[1])
+        last = int(found[3]) if found[3] else _LAST_PAGE if found[2] else first
+        if last < first:
+            self.fail("range")
+        return first, last
 
 
 class Moment(Instant):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.http import parse_etags, quote_etag
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -13,10 +14,13 @@ from documents.api.auth import caller_of
 from documents.api.base import TaskEndpoint, task_id_of
 from documents.api.negotiation import choose
 from documents.api.problem import Problem
-from documents.api.serializers import TaskResult
+from documents.api.serializers import ResultQuery, TaskResult
 from documents.models import Scope
 
 _TEXT, _MARKDOWN, _JSON = "text/plain", "text/markdown", "application/json"
+
+
+_query = ResultQuery()
 
 
 class Result(TaskEndpoint):
@@ -26,21 +30,52 @@ class Result(TaskEndpoint):
 
     @extend_schema(
         operation_id="read_task_result",
+        parameters=[ResultQuery],
         summary="Read a task's result",
         responses={
             (200, _TEXT): OpenApiTypes.STR,
             (200, _MARKDOWN): OpenApiTypes.STR,
             (200, _JSON): TaskResult,
-            **schema.problems(401, 403, 404, 405, 406, 409, 410, 500, 503),
+            304: None,
+            **schema.problems(400, 401, 403, 404, 405, 406, 409, 410, 500, 503),
         },
     )
     def get(self, request: Request, task_id: str) -> HttpResponseBase:
-        """The extracted text as text/plain (what `*/*` gets too) or as text/markdown, or everything as JSON."""
+        """The extracted text as text/plain (what `*/*` gets too) or as text/markdown, or everything as JSON.
+
+        `pages=3-7` gives these pages alone, as text or as JSON. `If-None-Match` with an `ETag` of before is a 304.
+        """
         chosen = choose(request.META.get("HTTP_ACCEPT", ""), (_TEXT, _JSON, _MARKDOWN))
         if chosen is None:
             raise Problem("not_acceptable", "The result can be had as text/plain, text/markdown or application/json.")
+        pages = _query.run_validation(request.query_params.dict()).get("pages")
         key = selectors.result_key(task_id_of(task_id), tenant=caller_of(request).tenant)
-        return _stream(key, chosen)
+        etag = quote_etag(f"{key}/{chosen}/{pages or ''}")
+        if etag in parse_etags(request.META.get("HTTP_IF_NONE_MATCH", "")):
+            return _tagged(HttpResponse(status=304), etag)
+        return _tagged(_pages(key, chosen, pages) if pages else _stream(key, chosen), etag)
+
+
+def _tagged(response: HttpResponseBase, etag: str) -> HttpResponseBase:
+    """A result never changes under its key, which names the attempt: clients may keep it and ask again."""
+    response.headers["ETag"] = etag
+    response.headers["Vary"] = "Accept"
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def _pages(key: str, media_type: str, pages: tuple[int, int]) -> HttpResponseBase:
+    """Some pages of a stored result. Raises Problem when there is none of them."""
+    stored = rendering.StoredResult(conf.result_store(), key)
+    first, last = pages
+    if first > stored.page_count:
+        errors = {"pages": [f"The document has {stored.page_count} pages."]}
+        raise Problem("invalid_request", "Some parameters are invalid.", errors=errors)
+    if media_type == _JSON:
+        return StreamingHttpResponse(stored.pages_document(first, last), content_type=_JSON)
+    rendered = stored.pages_text(first, last)
+    headers = {"Content-Length": str(rendered.size)}
+    return StreamingHttpResponse(rendered.chunks, content_type=f"{_TEXT}; charset=utf-8", headers=headers)
 
 
 def _stream(key: str, media_type: str) -> HttpResponseBase:

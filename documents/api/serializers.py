@@ -18,6 +18,7 @@ from documents.api.fields import (
     Languages,
     Metadata,
     Moment,
+    PageRange,
     PlainText,
     Queued,
     StateList,
@@ -266,6 +267,12 @@ class StatusQuery(serializers.Serializer[Any]):
         required=False,
         help_text="Seconds: answer when the state has changed, or then.",
     )
+
+
+class ResultQuery(serializers.Serializer[Any]):
+    """Which part of a result."""
+
+    pages = PageRange(required=False, help_text="Pages alone, counted from 1: 3, 3-7 or 3- (to the end).")
 
 
 class TaskQuery(serializers.Serializer[Any]):

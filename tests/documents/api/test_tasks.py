@@ -350,3 +350,34 @@ def test_stats_of_nothing_are_zeros(api: Api) -> None:
     assert stats.pop("queues") == {}
     assert stats.pop("oldest_pending_seconds") is None
     assert set(stats.values()) == {0}
+
+
+def test_pages_are_read_alone_and_what_is_known_is_not_sent_again(api: Api) -> None:
+    # Given a result of three pages
+    task_id = task_in(State.COMPLETED)
+    pages = tuple(Page(number=number, text=f"p\u00e4ge {number}") for number in (1, 2, 3))
+    found = Extraction(text="\n\n".join(page.text for page in pages), pages=pages, engine="e", content_type="t")
+    conf.result_store().write(task_id, 1, rendering.stored_chunks(found))
+    path = of_task(task_id, "result")
+    try:
+        # When / Then
+        for query, text in (
+            ("2", "p\u00e4ge 2"), ("2-3", "p\u00e4ge 2\n\np\u00e4ge 3"), ("1-", found.text), ("3-9", "p\u00e4ge 3"),
+        ):  # fmt: skip
+            response = api.get(f"{path}?pages={query}")
+            content = b"".join(response.streaming_content)
+            assert (content.decode(), int(response.headers["Content-Length"])) == (text, len(content))
+        response = api.get(f"{path}?pages=2-3", Accept="application/json")
+        body = json.loads(b"".join(response.streaming_content))
+        assert (body["page_count"], [page["text"] for page in body["pages"]]) == (3, ["p\u00e4ge 2", "p\u00e4ge 3"])
+        for query in ("4", "0", "x", "3-2", "1,2", "-2", ""):
+            problem = assert_problem(api.get(f"{path}?pages={query}"), 400, "invalid_request")
+            assert list(problem["errors"]) == ["pages"]
+        # And each representation has a tag of its own, under which it is not sent again
+        whole, part = api.get(path).headers["ETag"], api.get(f"{path}?pages=2").headers["ETag"]
+        assert whole != part
+        again = api.get(path, **{"If-None-Match": f'"x", {whole}'})
+        assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", whole)
+        assert api.get(f"{path}?pages=2", **{"If-None-Match": whole}).status_code == 200
+    finally:
+        conf.result_store().delete(task_id)
