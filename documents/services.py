@@ -93,6 +93,7 @@ def _submit_once(request: SubmitRequest, key: str, task_id: UUID, intent: idempo
     with transaction.atomic():
         known = idempotency.recall(intent)
         if known is not None:
+            get_ledger_broker().publish_again(known)  # whoever had no answer may have been cut off before the publish
             return Accepted(task_id=known, is_replay=known != task_id)
         get_ledger_broker().room.require(settings.QUEUE_NAME)
         _store(request, key, task_id)

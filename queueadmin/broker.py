@@ -118,7 +118,10 @@ class LedgerRedisBroker(Broker):
         with tracing.span(f"send {message.actor_name}", kind="producer"):
             job = self._new_job(message, delay)
             submitted, job_id = self._submit(job)
-            transaction.on_commit(partial(self.publish, submitted.ready))
+            if submitted.inserted:
+                transaction.on_commit(partial(self.publish, submitted.ready))
+            else:
+                self.publish_again(job_id)
         sent = message.copy(message_id=str(job_id))
         self.emit_after("enqueue", sent, delay)
         return sent
@@ -158,6 +161,13 @@ class LedgerRedisBroker(Broker):
         self.room.count(ready)
         with tracing.span("publish", attributes={"messaging.batch.message_count": len(ready)}):
             return self.publisher.publish(ready)
+
+    def publish_again(self, job_id: UUID) -> None:
+        """Publish a job on commit if it is pending: for senders who repeat what they got no answer to.
+
+        The first time may have ended between its commit and its publish; without this, the job waits for the sweep.
+        """
+        transaction.on_commit(partial(self.publish, lookup.pending([job_id])))
 
     def _new_job(self, message: Message[Any], delay: int | None) -> NewJob:
         options = {name: value for name, value in message.options.items() if value is not None}

@@ -128,6 +128,16 @@ def _ready(row: Row) -> Ready:
     )  # fmt: skip
 
 
+def pending(ids: Sequence[UUID]) -> list[Ready]:
+    """Those of `ids` that are pending."""
+    rows = sql.query(
+        f"SELECT {_READY} FROM {JOB} j JOIN {sql.dialect().rows({'wanted': 'uuid'})} w ON w.wanted = j.id "
+        "WHERE j.state = 'pending'",
+        {"rows": sql.encode([{"wanted": job_id} for job_id in ids])},
+    )
+    return [_ready(row) for row in rows]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unclaimed:
     """Pending jobs that a worker popped and did not claim.

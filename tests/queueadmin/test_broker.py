@@ -76,6 +76,18 @@ def test_the_same_message_sent_twice_is_one_job(broker: LedgerRedisBroker) -> No
     assert Job.objects.count() == 1
 
 
+def test_a_message_sent_again_is_published_if_the_first_time_was_not(
+    broker: LedgerRedisBroker, valkey: redis.Redis
+) -> None:
+    # Given a job that was committed, and whose sender was cut off before it was published
+    message = declare(broker, lambda: None, actor_name="noop").send()
+    valkey.flushall()
+    # When it is sent again
+    broker.enqueue(message)
+    # Then it is in line
+    assert broker.ready_sets.depth("q")["normal"] == 1
+
+
 def test_a_held_unique_key_answers_with_the_job_that_holds_it(broker: LedgerRedisBroker) -> None:
     actor = declare(broker, lambda: None, actor_name="noop")
     first = actor.send_with_options(unique_key="k")

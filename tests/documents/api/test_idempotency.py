@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import redis
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
@@ -40,6 +41,18 @@ def test_the_same_submission_again_is_the_same_task(api: Api) -> None:
     assert again.headers["Location"] == first.headers["Location"]
     assert again.headers["Idempotency-Replayed"] == "true"
     assert (IngestionTask.objects.count(), Job.objects.count()) == (1, 1)
+
+
+def test_a_submission_that_was_committed_and_not_published_is_published_by_its_repetition(
+    api: Api, valkey: redis.Redis
+) -> None:
+    # Given a submission whose web process died between its commit and its publish
+    api.post(PROCESS, submission(), **KEY)
+    valkey.flushall()
+    # When the client sends it again
+    api.post(PROCESS, submission(), **KEY)
+    # Then it is in line
+    assert get_ledger_broker().ready_sets.depth(settings.QUEUE_NAME)["normal"] == 1
 
 
 def test_another_body_under_the_same_key_is_refused(api: Api) -> None:
