@@ -53,7 +53,7 @@ def run(delivery_id: Any, *, allow_private: bool = True, deadline: float = 5.0) 
         outcome = lifecycle.complete(job, result=result)
     except Exception as error:
         code, message = error.code, str(error)  # type: ignore[attr-defined]  # ours all have one
-        if error.retryable:  # type: ignore[attr-defined]
+        if error.retryable:  # type: ignore[attr-defined]  # the same
             outcome = lifecycle.retry_later(job, delay=3600, code=code, message=message)
         else:
             outcome = lifecycle.fail(job, code=code, message=message)
