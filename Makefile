@@ -29,7 +29,7 @@ test: $(VENV)/dev.stamp ## Run the tests: all on PostgreSQL, then those for both
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 	$(BIN)/python -m pytest $(PARALLEL) --database=sqlite -m both_databases $(ARGS)
 
-bench: $(VENV)/bench.stamp ## Measure against raw Dramatiq and other peers (OUT=f.json ONLY=noop,posts,pickup ROUNDS=3 QUICK=1)
+bench: $(VENV)/bench.stamp ## Measure against raw Dramatiq and other peers (OUT=f.json ONLY=noop,fairness ROUNDS=3 QUICK=1)
 	@$(BIN)/python -m tests.bench $(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(QUICK),--quick) $(ARGS)
 

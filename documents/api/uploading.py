@@ -113,6 +113,7 @@ class UploadDocument(ApiView):
     """Upload a document and submit it."""
 
     scopes = frozenset({Scope.SUBMIT})
+    documents = 1
     parser_classes = [UploadParser]
 
     @extend_schema(

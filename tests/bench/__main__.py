@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import environment, ingestion, machine, noop, overhead, pickup, posts, report
+from tests.bench import environment, fairness, ingestion, machine, noop, overhead, pickup, posts, report
 
-PARTS = ("noop", "posts", "pickup", "documents", "overhead")
+PARTS = ("noop", "posts", "pickup", "documents", "overhead", "fairness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,25 @@ def _overhead(servers: environment.Servers, plan: Plan, console: Console, progre
     return overhead.summary(rates)
 
 
-_STEPS = {"noop": _noop, "posts": _posts, "pickup": _pickup, "documents": _documents, "overhead": _overhead}
+def _fairness(servers: environment.Servers, plan: Plan, console: Console, progress: Callable[[str], None]) -> Any:
+    results = fairness.run(servers, waiting=10_000, guests=min(50, plan.pickups), progress=progress)
+    for name, waits in results.items():
+        console.print(
+            f"a guest's single job beside 10,000 and 1,000 waiting ones, {name}: median {waits.middle:.3f} s, "
+            f"longest {waits.longest:.3f} s; goal ≤ {fairness.GOAL_SECONDS:g} s",
+            highlight=False,
+        )
+    return fairness.summary(results)
+
+
+_STEPS = {
+    "noop": _noop,
+    "posts": _posts,
+    "pickup": _pickup,
+    "documents": _documents,
+    "overhead": _overhead,
+    "fairness": _fairness,
+}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,3 +18,9 @@ def noop(number: int) -> None:
 def ping(sent_at: float) -> None:
     """Report the seconds between just before the send and now."""
     _latencies.rpush("bench:latencies", time.time() - sent_at)
+
+
+@dramatiq.actor(queue_name="bench")
+def work() -> None:
+    """Take as long as a small document."""
+    time.sleep(0.1)
