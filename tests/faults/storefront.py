@@ -51,15 +51,20 @@ class Storefront:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            mood = self._mood(head)
-            self.spoilt += bool(mood)
-            if mood.isdigit():
-                await _refuse(writer, int(mood))
-            elif mood != "reset":
-                await self._forward(head, reader, writer, mood)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._handle(reader, writer)
+        finally:
+            writer.close()
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        mood = self._mood(head)
+        self.spoilt += bool(mood)
+        if mood.isdigit():
+            await _refuse(writer, int(mood))
+        elif mood != "reset":
+            await self._forward(head, reader, writer, mood)
 
     def _mood(self, head: bytes) -> str:
         reads = head.startswith(b"GET ")
