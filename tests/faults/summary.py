@@ -43,7 +43,7 @@ def _line(fault: str, ours: Sequence[Row], stock: Sequence[Row]) -> str:
     cells = [
         f"`{fault}`: {does}", f"{max(row.get('lasted', 0.0) for row in ours):.0f}",
         _sum(ours, "jobs"), _sum(ours, "met"), _sum(ours, "lost"),
-        _sum(ours, "duplicated_executions"), _sum(ours, "double_outcomes"), "" if fault not in BY_NAME else worst,
+        _sum(ours, "duplicated_executions"), _sum(ours, "double_outcomes"), worst,
         *(_each(stock, name) for name in ("lost", "duplicated_executions", "double_outcomes")),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |\n"
