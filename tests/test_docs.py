@@ -1,0 +1,49 @@
+"""What the pages name exists: files, sections, commands of manage.py and their options."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+from tests.servers import PROJECT_DIR
+
+PAGES = [PROJECT_DIR / "README.md", PROJECT_DIR / "CHANGELOG.md", *sorted((PROJECT_DIR / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The sections of a page, as GitHub names them in links."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(\s*([^)\s]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        name, _, section = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not section or section in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_blocks_are_accepted(page: Path) -> None:
+    """Each line of a block that begins with manage.py is parsed as that command would parse it."""
+    known = get_commands()
+    for block in BLOCK.findall(page.read_text()):
+        for line in re.findall(r"^manage\.py (.*)$", block, re.MULTILINE):
+            # "ID ..." stands for several, and what follows a pipe is another program's.
+            name, *arguments = shlex.split(re.sub(r"\.\.\.|\|.*", "", line), comments=True)
+            assert name in known, line
+            command = load_command_class(known[name], name) if isinstance(known[name], str) else known[name]
+            if name == "rundramatiq":
+                continue  # its queues are those of the actors, which QUEUE is not
+            parser = command.create_parser("manage.py", name)
+            try:
+                parser.parse_args(arguments)
+            except (SystemExit, Exception) as problem:
+                pytest.fail(f"{page.name}: {line}: {problem}")
