@@ -10,7 +10,8 @@ from django.core.management import get_commands, load_command_class
 from tests.servers import PROJECT_DIR
 
 PAGES = [PROJECT_DIR / "README.md", PROJECT_DIR / "CHANGELOG.md", *sorted((PROJECT_DIR / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""Of any language: a pattern for shells alone would take the end of another block for a beginning."""
 
 
 def anchors(page: Path) -> set[str]:
