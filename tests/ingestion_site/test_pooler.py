@@ -43,7 +43,12 @@ def pooler(needs: Callable[[str, str], None], service_environment: dict[str, str
 def pooled(pooler: PgBouncer, service_environment: dict[str, str]) -> dict[str, str]:
     """The environment of the service behind it."""
     name = str(settings.DATABASES["default"]["NAME"])
-    return {**service_environment, "DATABASE_URL": pooler.url(name), "DATABASE_POOLER": "transaction"}
+    return {
+        **service_environment,
+        "DATABASE_URL": pooler.url(name),
+        "DATABASE_POOLER": "transaction",
+        "QUEUEADMIN_PROCESS": "",
+    }
 
 
 def manage(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -67,7 +67,7 @@ def uploaded_and_completed() -> uuid.UUID:
     conf.document_store().put(key, io.BytesIO(b"secret"))
     IngestionTask.objects.filter(pk=task_id).update(r2_key=key)
     found = Extraction(text="secret", pages=(Page(number=1, text="secret"),), engine="e", content_type="t")
-    conf.result_store().write(task_id, 1, rendering.parts(found))
+    conf.result_store().write(task_id, 1, rendering.stored_chunks(found))
     job = claimed(task_id)
     lifecycle.finish([lifecycle.complete(job, result={"key": f"{task_id}/1", "characters": 6})], worker_id=WORKER)
     return task_id
