@@ -8,13 +8,14 @@ and the last export have seen. `verify` walks the chain and holds the rows again
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -63,13 +64,36 @@ class Verdict:
 # -- writing -------------------------------------------------------------------------------------
 
 
-def begin(operation: str, target: str, requested: int, *, by: str, source: str, user: Any, reason: str) -> OperationLog:
+class Who(TypedDict, total=False):
+    """Who wants an operation, and why: keyword arguments of every one of them.
+
+    Not a dataclass: what a command, a request and a form know of it is passed on as it is, by name.
+    """
+
+    by: Required[str]
+    """In words: a user, an API key, a shell user."""
+    source: Required[str]
+    """admin, api, cli or system."""
+    user: Any
+    reason: str
+
+
+def shell_user() -> str:
+    """Who runs this process, for the audit row of a command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user may have no name
+        return "unknown"
+
+
+def begin(operation: str, target: str, requested: int, **who: Unpack[Who]) -> OperationLog:
     """Commit the row of an operation as "started"; `finish` completes it."""
+    user = who.get("user")
     with transaction.atomic():
         log = OperationLog.objects.create(
             user=user if isinstance(user, get_user_model()) else None,
-            by=clean_text(by, _NAME), source=source, operation=operation, target=clean_text(target, 200),
-            reason=clean_text(reason), requested=requested,
+            by=clean_text(who["by"], _NAME), source=who["source"], operation=operation,
+            target=clean_text(target, 200), reason=clean_text(who.get("reason", "")), requested=requested,
         )  # fmt: skip
         _append(log, ASKED)
     return log
@@ -88,11 +112,9 @@ def finish(log: OperationLog, *, outcome: str = "") -> None:
 
 
 @contextmanager
-def audited(
-    operation: str, target: str, requested: int, *, by: str, source: str, user: Any, reason: str
-) -> Iterator[OperationLog]:
+def audited(operation: str, target: str, requested: int, **who: Unpack[Who]) -> Iterator[OperationLog]:
     """An operation: committed as "started" before the act, completed after it, whatever happens."""
-    log = begin(operation, target, requested, by=by, source=source, user=user, reason=reason)
+    log = begin(operation, target, requested, **who)
     try:
         yield log
     except BaseException as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from django.db import transaction
@@ -82,23 +82,18 @@ def plan(operation: str, search: str, *, now: datetime, partition_key: str = "")
     )  # fmt: skip
 
 
-def start(
-    planned: Plan, *, by: str, source: str, user: Any = None, reason: str = "",
-    options: dict[str, Any] | None = None,
-) -> BulkOperation:  # fmt: skip
+def start(planned: Plan, *, options: dict[str, Any] | None = None, **who: Unpack[audit.Who]) -> BulkOperation:
     """Freeze what was planned and hand it to a worker. Raises ReasonRequired."""
+    reason = who.get("reason", "")
     if (planned.is_more or planned.eligible > REASON_FROM) and not reason.strip():
         raise ReasonRequired
     with transaction.atomic():
-        log = audit.begin(
-            f"bulk {planned.operation}", planned.search or "all jobs", planned.eligible, by=by, source=source,
-            user=user, reason=reason,
-        )  # fmt: skip
+        log = audit.begin(f"bulk {planned.operation}", planned.search or "all jobs", planned.eligible, **who)
         bulk = BulkOperation.objects.create(
             id=uuid7(), operation=planned.operation, search=planned.search,
             partition_key=planned.partition_key, as_of=planned.as_of, newest_id=planned.newest_id,
-            options=options or {}, by=clean_text(by, 200), source=source, reason=clean_text(reason), log_id=log.pk,
-            created_at=timezone.now(), expected=planned.eligible,
+            options=options or {}, by=clean_text(who["by"], 200), source=who["source"],
+            reason=clean_text(reason), log_id=log.pk, created_at=timezone.now(), expected=planned.eligible,
         )  # fmt: skip
         bulk.job_id = UUID(get_broker().get_actor(ACTOR).send(str(bulk.pk)).message_id)
         bulk.save(update_fields=["job_id"])

@@ -1,0 +1,85 @@
+"""What operations tell: what they did, what they left alone and why, what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from queueadmin.exceptions import QueueAdminError
+from queueadmin.sanitize import clean_text
+
+NOT_FOUND = "not_found"
+UNIQUE_KEY_HELD = "unique_key_held"
+CLEANED_UP = "cleaned_up"
+CANCEL_REQUESTED = "cancel_requested"
+
+Progress = Callable[[int], object]
+"""Told how many jobs an operation has looked at so far."""
+
+
+def untold(done: int) -> None:
+    """Progress that nobody asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationResult:
+    """What an operation on single jobs did.
+
+    `done` in the order asked for. `refused` says per job why not: the state it is in, or one of
+    `not_found`, `unique_key_held` (another live job holds its key), `cleaned_up` (retention has
+    emptied it) and `cancel_requested` (its worker was asked already).
+    """
+
+    log_id: UUID | None
+    """Its audit row; None when there was nothing to do."""
+    done: tuple[UUID, ...]
+    refused: dict[UUID, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueResult:
+    """What an operation on a queue did: `changed` jobs for a purge; 1 or 0 for pause and resume."""
+
+    log_id: UUID
+    queue: str
+    requested: int
+    changed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitResult:
+    """A limit as it is now and as it was `before`; None is none. `partition` None means the whole queue."""
+
+    log_id: UUID
+    queue: str
+    partition: str | None
+    limit: int | None
+    before: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eligibility:
+    """What an operation would do if it ran now: the jobs it takes, and why it refuses the others."""
+
+    eligible: tuple[UUID, ...]
+    refused: dict[UUID, str]
+
+
+class UnknownQueue(QueueAdminError):
+    """There is no queue of that name."""
+
+    code = "unknown_queue"
+    retryable = False
+
+    def __init__(self, queue: str, known: Sequence[str]) -> None:
+        names = ", ".join(known) or "none yet"
+        super().__init__(f"There is no queue {clean_text(queue, 80)!r}. Known queues: {names}.")
+        self.queue, self.known = queue, tuple(known)
+
+
+class InvalidLimit(QueueAdminError):
+    """The limit cannot be set."""
+
+    code = "invalid_limit"
+    retryable = False
