@@ -168,12 +168,13 @@ def bury(worker_id: int, *, silent_for: float) -> bool:
     return changed == 1
 
 
-def record_death(*, host: str, pid: int, exit_code: int, peak_memory: int) -> bool:
+def record_death(*, host: str, pid: int, exit_code: int, peak_memory: int | None) -> bool:
     """Write how a worker of `host` ended, as its parent saw it. False when no such worker had registered.
 
-    `exit_code` is negative for a signal, as in subprocess; `peak_memory` is bytes.
+    `exit_code` is negative for a signal, as in subprocess; `peak_memory` is bytes, None if its parent cannot tell.
     """
-    larger = "CASE WHEN peak_memory >= %(peak)s THEN peak_memory ELSE %(peak)s END"
+    seen = "CAST(%(peak)s AS bigint)"  # PostgreSQL wants a type for NULL
+    larger = f"CASE WHEN {seen} IS NULL OR peak_memory >= {seen} THEN peak_memory ELSE {seen} END"
     changed = sql.execute(
         f"UPDATE {WORKER} SET exit_code = %(code)s, exit_signal = %(signal)s, peak_memory = {larger} "
         f"WHERE id = (SELECT id FROM {WORKER} WHERE host = %(host)s AND pid = %(pid)s AND stopped_at IS NULL "

@@ -153,6 +153,10 @@ def service_environment(transactional_db: None, valkey_server: servers.ValkeySer
 WorkerFactory = Callable[..., servers.ManageCommand]
 
 
+def _says_that_it_is_ready(worker: servers.ManageCommand) -> bool:
+    return "Worker process is ready for action" in worker.output()
+
+
 @pytest.fixture
 def live_worker(service_environment: dict[str, str]) -> Iterator[WorkerFactory]:
     """`live_worker(threads=2, variables={...})` starts a real `manage.py rundramatiq` and returns it.
@@ -168,11 +172,12 @@ def live_worker(service_environment: dict[str, str]) -> Iterator[WorkerFactory]:
         processes: int = 1,
         variables: dict[str, str] | None = None,
         options: Sequence[str] = (),
+        ready: Callable[[servers.ManageCommand], bool] = _says_that_it_is_ready,
     ) -> servers.ManageCommand:
         worker = servers.ManageCommand(
             "rundramatiq", "--processes", str(processes), "--threads", str(threads), *options,
             variables={**service_environment, **(variables or {})},
-            ready=lambda command: "Worker process is ready for action" in command.output(),
+            ready=ready,
         )  # fmt: skip
         started.append(worker)
         worker.start()

@@ -1,11 +1,13 @@
 """How a worker died is in the history of every job that it held; nobody is convicted by it, and nothing is made up."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import psutil
 import pytest
@@ -19,7 +21,7 @@ from queueadmin.memory import PeakMemory
 from queueadmin.models import Job, JobEvent, WorkerProcess
 from queueadmin.states import State
 from tests.queueadmin.factories import claimed, submitted
-from tests.servers import wait_until
+from tests.servers import ManageCommand, wait_until
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
@@ -138,7 +140,7 @@ def test_peak_memory_counts_the_children_and_never_shrinks() -> None:
 
 
 def test_the_master_of_a_killed_worker_tells_the_signal_to_the_timeline(
-    live_worker: Callable[..., object], capsys: pytest.CaptureFixture[str]
+    live_worker: Callable[..., ManageCommand], capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Given a real worker and a job in its name
     worker = live_worker(threads=1)
@@ -148,7 +150,8 @@ def test_the_master_of_a_killed_worker_tells_the_signal_to_the_timeline(
     Job.objects.filter(pk=job_id).update(state="processing", worker_id=row.pk, attempt=1)
     # When its process is killed
     os.kill(row.pid, signal.SIGKILL)
-    worker.process.wait(20)  # type: ignore[attr-defined]  # ManageCommand
+    assert worker.process is not None
+    worker.process.wait(20)
     # Then its master has written down how, and the rescue of the job says so
     row.refresh_from_db()
     assert (row.exit_signal, row.exit_code) == (signal.SIGKILL, None)
@@ -157,3 +160,49 @@ def test_the_master_of_a_killed_worker_tells_the_signal_to_the_timeline(
     lifecycle.rescue([row.pk], worker_id=1, max_crashes=3)
     call_command("queue", "status", str(job_id))
     assert "killed by SIGKILL" in " ".join(capsys.readouterr().out.split())
+
+
+def has_signal(pid: int, number: signal.Signals, *sets: str) -> bool:
+    """Whether a signal is in one of a process's sets: SigPnd and ShdPnd (it waits), SigBlk (it is blocked)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = re.findall(rf"^(?:{'|'.join(sets)}):\s*(\w+)", status, re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
+def listens(master: ManageCommand) -> bool:
+    """Whether a master has its workers, and heeds signals; it need not say anything."""
+    return WorkerProcess.objects.exists() and not has_signal(master.pid, signal.SIGTERM, "SigBlk")
+
+
+def test_the_master_of_several_workers_tells_the_end_of_each(live_worker: Callable[..., ManageCommand]) -> None:
+    # Given a master of three processes
+    master = live_worker(threads=1, processes=3)
+    rows = list(WorkerProcess.objects.filter(stopped_at=None).order_by("id"))
+    assert len(rows) == 3
+    # When one is killed, and another one while the master still stops the rest
+    os.kill(rows[1].pid, signal.SIGSTOP)  # it cannot leave in order
+    os.kill(rows[0].pid, signal.SIGKILL)
+    wait_until(lambda: WorkerProcess.objects.filter(exit_signal=signal.SIGKILL).count() == 1, what="the first death")
+    wait_until(lambda: WorkerProcess.objects.exclude(stopped_at=None).count() == 1, what="the third to leave")
+    os.kill(rows[1].pid, signal.SIGKILL)
+    assert master.process is not None
+    master.process.wait(20)
+    # Then both ends are written down, and the third has left in order
+    ends = WorkerProcess.objects.order_by("id").values_list("exit_signal", "exit_code")
+    assert list(ends) == [(signal.SIGKILL, None), (signal.SIGKILL, None), (None, None)]
+
+
+def test_a_worker_that_dies_while_it_is_to_leave_is_written_down(live_worker: Callable[..., ManageCommand]) -> None:
+    # Given a worker that does not react to its master's SIGTERM, and a master that is to log errors alone
+    master = live_worker(threads=1, variables={"LOG_LEVEL": "ERROR"}, ready=listens)
+    row = WorkerProcess.objects.get(stopped_at=None)
+    os.kill(row.pid, signal.SIGSTOP)
+    os.kill(master.pid, signal.SIGTERM)
+    wait_until(lambda: has_signal(row.pid, signal.SIGTERM, "SigPnd", "ShdPnd"), what="the master to pass SIGTERM on")
+    # When somebody kills it
+    os.kill(row.pid, signal.SIGKILL)
+    assert master.process is not None
+    master.process.wait(20)
+    # Then that is known
+    row.refresh_from_db()
+    assert row.exit_signal == signal.SIGKILL
