@@ -12,9 +12,21 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import environment, fairness, ingestion, machine, noop, overhead, pickup, posts, report
+from tests.bench import (
+    batches,
+    environment,
+    fairness,
+    ingestion,
+    machine,
+    noop,
+    overhead,
+    pickup,
+    posts,
+    report,
+    waiting,
+)
 
-PARTS = ("noop", "posts", "pickup", "documents", "overhead", "fairness")
+PARTS = ("noop", "posts", "pickup", "documents", "overhead", "fairness", "batch", "waiting")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +39,7 @@ class Plan:
     posts: int
     pickups: int
     documents: int
+    batches: int
     idle_seconds: float
     raw_threads: tuple[int, ...]
 
@@ -94,6 +107,18 @@ def _fairness(servers: environment.Servers, plan: Plan, console: Console, progre
     return fairness.summary(results)
 
 
+def _batch(servers: environment.Servers, plan: Plan, console: Console, progress: Callable[[str], None]) -> Any:
+    rounds = batches.run(servers, rounds=plan.rounds, batches=plan.batches, count=plan.posts, progress=progress)
+    report.batch_table(console, rounds)
+    return batches.summary(rounds)
+
+
+def _waiting(servers: environment.Servers, plan: Plan, console: Console, progress: Callable[[str], None]) -> Any:
+    waited = waiting.run(servers, rounds=plan.rounds, ends=plan.pickups, count=plan.posts, progress=progress)
+    report.waiting_table(console, waited)
+    return waiting.summary(waited)
+
+
 _STEPS = {
     "noop": _noop,
     "posts": _posts,
@@ -101,6 +126,8 @@ _STEPS = {
     "documents": _documents,
     "overhead": _overhead,
     "fairness": _fairness,
+    "batch": _batch,
+    "waiting": _waiting,
 }
 
 
@@ -112,8 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_positive, help="interleaved rounds (3)")
     parser.add_argument("--jobs", type=_positive, help="no-op jobs of a fast contender per round (20,000)")
     parser.add_argument("--posts", type=_positive, help="submissions per server and round (3,000)")
-    parser.add_argument("--pickups", type=_positive, help="jobs sent to idle workers (200)")
+    parser.add_argument("--pickups", type=_positive, help="jobs sent to idle workers, ends waited for (200)")
     parser.add_argument("--documents", type=_positive, help="documents per round (1,200)")
+    parser.add_argument("--batches", type=_positive, help="batches of 1,000 documents per round (40)")
     parser.add_argument("--quick", action="store_true", help="one small round, to see that it works; proves nothing")
     parser.add_argument("--out", type=Path, help="also write the results to this JSON file")
     return parser
@@ -131,6 +159,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         posts=options.posts or (300 if quick else 3_000),
         pickups=options.pickups or (20 if quick else 200),
         documents=options.documents or (120 if quick else 1_200),
+        batches=options.batches or (4 if quick else 40),
         idle_seconds=2.0 if quick else 10.0,
         raw_threads=(8,) if quick else noop.RAW_THREADS,
     )

@@ -32,16 +32,20 @@ class Loaded:
         return self.requests / self.seconds
 
 
-def drive(port: int, build: Callable[[int], bytes], numbers: range, *, expected: int) -> Loaded:
+def drive(
+    port: int, build: Callable[[int], bytes], numbers: range, *, expected: int, connections: int = CONNECTIONS
+) -> Loaded:
     """Send `build(number)` for all `numbers` to 127.0.0.1; raises UnexpectedAnswer, OSError."""
-    return asyncio.run(_drive(port, build, iter(numbers), expected))
+    return asyncio.run(_drive(port, build, iter(numbers), expected, connections))
 
 
-async def _drive(port: int, build: Callable[[int], bytes], numbers: Iterator[int], expected: int) -> Loaded:
+async def _drive(
+    port: int, build: Callable[[int], bytes], numbers: Iterator[int], expected: int, connections: int
+) -> Loaded:
     latencies: list[float] = []
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        for _ in range(CONNECTIONS):
+        for _ in range(connections):
             group.create_task(_connection(port, build, numbers, expected, latencies))
     return Loaded(requests=len(latencies), seconds=time.perf_counter() - started, latencies=tuple(latencies))
 
@@ -54,7 +58,7 @@ async def _connection(
         for number in numbers:
             started = time.perf_counter()
             writer.write(build(number))
-            status, body = await _answer(reader)
+            status, body = await answer(reader)
             latencies.append(time.perf_counter() - started)
             if status != expected:
                 raise UnexpectedAnswer(f"status {status}: {body[:500].decode(errors='replace')}")
@@ -62,10 +66,17 @@ async def _connection(
         writer.close()
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Read one response that has a Content-Length: its status and body."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     length = next(line.partition(":")[2] for line in head.split("\r\n") if line.startswith("content-length:"))
     return int(head.split(" ", 2)[1]), await reader.readexactly(int(length))
+
+
+def get(path: str, *, key: str) -> bytes:
+    """An HTTP/1.1 request as bytes."""
+    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nAccept: application/json\r\n\r\n"
+    return head.encode()
 
 
 def post(path: str, *, key: str, body: bytes) -> bytes:

@@ -66,13 +66,11 @@ def serve(stack: ExitStack, application: str, environment: Mapping[str, str]) ->
 
 
 def _load_once(ledger: Ledger, port: int, key: str, posts: int) -> load.Loaded:
-    ledger.empty()
-    ledger.connection.execute("TRUNCATE documents_ingestiontask")
+    empty(ledger)
     with ledger.servers.redis() as client:
-        client.flushall()
 
         def build(number: int) -> bytes:
-            return load.post(PATH, key=key, body=json.dumps(_document(number)).encode())
+            return load.post(PATH, key=key, body=json.dumps(document(number)).encode())
 
         load.drive(port, build, range(posts, posts + _WARM_UP), expected=202)
         loaded = load.drive(port, build, range(posts), expected=202)
@@ -81,7 +79,15 @@ def _load_once(ledger: Ledger, port: int, key: str, posts: int) -> load.Loaded:
     return loaded
 
 
-def _document(number: int) -> dict[str, object]:
+def empty(ledger: Ledger) -> None:
+    """Take all jobs and tasks away, and what Valkey knows of them."""
+    ledger.empty()
+    ledger.connection.execute("TRUNCATE documents_ingestiontask, documents_batch")
+    with ledger.servers.redis() as client:
+        client.flushall()
+
+
+def document(number: int) -> dict[str, object]:
     """A submission as any client would write it."""
     return {
         "document_id": f"document-{number}",

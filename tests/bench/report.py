@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import ingestion, noop, overhead, pickup, posts
+from tests.bench import batches, ingestion, noop, overhead, pickup, posts, waiting
 from tests.bench.contenders import Ledger
 
 
@@ -124,6 +124,45 @@ def overhead_table(console: Console, rates: noop.Rates) -> None:
     if more is not None:
         console.print(f"processor time of a job, watched: {more:+.1%}", highlight=False)
     _verdict(console, "watched / not watched, pair by pair", overhead.ratios(rates), overhead.GOAL)
+
+
+def batch_table(console: Console, rounds: list[batches.Round]) -> None:
+    table = Table(title="Documents per second, submitted a thousand at a time and one by one")
+    table.add_column("")
+    for number in range(len(rounds)):
+        table.add_column(f"round {number + 1}", justify="right")
+    table.add_column("median", justify="right", style="bold")
+    columns = {"POST /api/documents/batch": "batched", "POST /api/documents/process": "single"}
+    for name, rates in ((name, [getattr(each, column) for each in rounds]) for name, column in columns.items()):
+        table.add_row(name, *(f"{rate:,.0f}" for rate in rates), f"{median(rates):,.0f}")
+    console.print(table)
+    rate = median(each.batched for each in rounds)
+    took = median(value for each in rounds for value in each.milliseconds)
+    console.print(
+        f"{rate:,.0f} documents/s; goal ≥ {batches.GOAL_RATE:,}: {_word(rate >= batches.GOAL_RATE)}; "
+        f"one batch, with {batches.CONNECTIONS} under way: {took:,.0f} ms",
+        highlight=False,
+    )
+    for name, used in batches.cpu_medians(rounds).items():
+        listed = ", ".join(f"{part} {each:,.0f}" for part, each in used.items())
+        console.print(f"processor microseconds of one document, {name}: {listed}", highlight=False)
+    _verdict(console, "batched / one by one, round by round", batches.ratios(rounds), batches.GOAL_RATIO)
+
+
+def waiting_table(console: Console, waited: waiting.Waited) -> None:
+    p50, p99 = waited.percentiles()
+    console.print(
+        f"?wait= beside {waiting.WAITERS} waiting requests, from the commit of a task's end to the answer: "
+        f"p50 {p50:.1f} ms, p99 {p99:.1f} ms; goal ≤ {waiting.GOAL_MS:g} ms: {_word(p99 <= waiting.GOAL_MS)}\n"
+        f"{waiting.WAITERS} tasks that end in one commit: p50 {median(waited.together):.1f} ms, "
+        f"the last {max(waited.together):.1f} ms",
+        highlight=False,
+    )
+    for name, rates in (("alone", waited.alone), ("beside them", waited.beside)):
+        listed = ", ".join(f"{rate:,.0f}" for rate in rates)
+        console.print(f"submissions per second, {name}: {listed}", highlight=False)
+    listed = ", ".join(f"{ratio:.2f}" for ratio in waited.ratios())
+    console.print(f"beside / alone, round by round: {listed}; median {median(waited.ratios()):.2f}\n", highlight=False)
 
 
 def _verdict(console: Console, what: str, ratios: list[float], goal: float) -> None:
