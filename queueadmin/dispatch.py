@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, InterfaceError, connection, transaction
@@ -50,7 +51,12 @@ _FORGET_WORKERS_HOURS = 15 * 24.0
 
 
 def lost_workers(
-    *, silent_seconds: float, judge_is_sound: bool, me: presence.Identity, evidence_seconds: float = 0.0
+    *,
+    silent_seconds: float,
+    judge_is_sound: bool,
+    me: presence.Identity,
+    evidence_seconds: float = 0.0,
+    now: datetime | None = None,
 ) -> list[int]:
     """Bury the workers that are gone, and name every worker whose claims must be rescued.
 
@@ -58,15 +64,15 @@ def lost_workers(
     after `silent_seconds`, and only if the judge's own beats were on time all the while: when the
     database was away, everybody was silent. Whoever reaps the worker gets `evidence_seconds` to say how it died.
     """
-    for worker in presence.living():
+    for worker in presence.living(now=now):
         if worker.id == me.id:
             continue
         if worker.host == me.host and presence.started(worker.pid) not in ("", worker.pid_started):
-            presence.bury(worker.id, silent_for=0)
+            presence.bury(worker.id, silent_for=0, now=now)
         elif judge_is_sound and worker.silent_for >= silent_seconds:
-            presence.bury(worker.id, silent_for=silent_seconds)
+            presence.bury(worker.id, silent_for=silent_seconds, now=now)
     holding = lookup.holding_workers()  # before the living: who registers and claims in between is no orphan
-    living = {worker.id for worker in presence.living()} | {me.id}
+    living = {worker.id for worker in presence.living(now=now)} | {me.id}
     lost = [worker for worker in holding if worker not in living]
     waited_for = presence.unexplained(seconds=evidence_seconds) if lost and evidence_seconds else frozenset()
     return [worker for worker in lost if worker not in waited_for]

@@ -1,4 +1,7 @@
-"""Workers' beats, leases and progress: the narrow rows that change every second."""
+"""Workers' beats, leases and progress: the narrow rows that change every second.
+
+Everybody is judged by one clock, the database's, unless a caller brings `now` (the model test, which lets hours pass).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -89,7 +93,9 @@ def _boot() -> str:
         return "unknown"
 
 
-def register(me: Identity, *, queues: Sequence[str], actors: Iterable[str], threads: int) -> None:
+def register(
+    me: Identity, *, queues: Sequence[str], actors: Iterable[str], threads: int, now: datetime | None = None
+) -> None:
     """Insert this worker's row, before it claims anything."""
     d = sql.dialect()
     sql.execute(
@@ -99,12 +105,20 @@ def register(me: Identity, *, queues: Sequence[str], actors: Iterable[str], thre
         {
             "id": me.id, "name": me.name[:200], "host": me.host[:200], "pid": me.pid, "pid_started": me.pid_started,
             "queues": json.dumps(list(queues)), "actors": json.dumps(sorted(actors)), "threads": threads,
-            "now": d.time(None),
+            "now": d.time(now),
         },
     )  # fmt: skip
 
 
-def beat(worker_id: int, *, busy: int, unwritten: int, writer_lag: float = 0.0, peak_memory: int | None = None) -> bool:
+def beat(
+    worker_id: int,
+    *,
+    busy: int,
+    unwritten: int,
+    writer_lag: float = 0.0,
+    peak_memory: int | None = None,
+    now: datetime | None = None,
+) -> bool:
     """Say that this worker is alive. False when it was buried meanwhile, or its row is gone: it must exit.
 
     `writer_lag` is the seconds that its oldest unwritten outcome has waited, `peak_memory` the most bytes that it took
@@ -116,7 +130,7 @@ def beat(worker_id: int, *, busy: int, unwritten: int, writer_lag: float = 0.0, 
         "writer_lag = %(lag)s, peak_memory = COALESCE(%(peak)s, peak_memory) WHERE id = %(id)s AND buried_at IS NULL",
         {
             "id": worker_id, "busy": busy, "unwritten": unwritten, "lag": writer_lag, "peak": peak_memory,
-            "now": d.time(None),
+            "now": d.time(now),
         },
     )  # fmt: skip
     return changed == 1
@@ -128,22 +142,22 @@ def is_buried(worker_id: int) -> bool:
     return not rows
 
 
-def mark_stopped(worker_id: int) -> None:
+def mark_stopped(worker_id: int, *, now: datetime | None = None) -> None:
     d = sql.dialect()
     sql.execute(
         f"UPDATE {WORKER} SET stopped_at = {d.now}, busy = 0, unwritten = 0, writer_lag = 0 WHERE id = %(id)s",
-        {"id": worker_id, "now": d.time(None)},
+        {"id": worker_id, "now": d.time(now)},
     )
 
 
-def living() -> list[Beat]:
+def living(*, now: datetime | None = None) -> list[Beat]:
     """Workers that neither stopped nor were buried."""
     d = sql.dialect()
     silence = d.milliseconds("beat_at", d.now)
     rows = sql.query(
         f"SELECT id, host, pid, pid_started, {silence} AS silence FROM {WORKER} "
         "WHERE stopped_at IS NULL AND buried_at IS NULL",
-        {"now": d.time(None)},
+        {"now": d.time(now)},
     )
     return [
         Beat(
@@ -157,13 +171,13 @@ def living() -> list[Beat]:
     ]
 
 
-def bury(worker_id: int, *, silent_for: float) -> bool:
+def bury(worker_id: int, *, silent_for: float, now: datetime | None = None) -> bool:
     """Judge a worker dead, unless it has beaten since; it exits when it finds out."""
     d = sql.dialect()
     silence = d.milliseconds("beat_at", d.now)
     changed = sql.execute(
         f"UPDATE {WORKER} SET buried_at = {d.now} WHERE id = %(id)s AND buried_at IS NULL AND {silence} >= %(ms)s",
-        {"id": worker_id, "ms": int(silent_for * 1000), "now": d.time(None)},
+        {"id": worker_id, "ms": int(silent_for * 1000), "now": d.time(now)},
     )
     return changed == 1
 
@@ -208,10 +222,10 @@ def forget_workers(*, older_than_hours: float) -> int:
     )
 
 
-def acquire(name: str, *, holder: int, seconds: float) -> bool:
+def acquire(name: str, *, holder: int, seconds: float, now: datetime | None = None) -> bool:
     """Take or renew a lease for `seconds`; False while someone else holds it."""
     d = sql.dialect()
-    parameters = {"name": name, "holder": holder, "seconds": seconds, "now": d.time(None)}
+    parameters = {"name": name, "holder": holder, "seconds": seconds, "now": d.time(now)}
     changed = sql.execute(
         f"UPDATE {LEASE} SET holder = %(holder)s, expires_at = {d.after('%(seconds)s')} "
         f"WHERE name = %(name)s AND (holder = %(holder)s OR expires_at < {d.now})",
@@ -231,12 +245,12 @@ def acquire_when_free(name: str, *, seconds: float) -> bool:
     return acquire(name, holder=new_worker_id(), seconds=seconds)
 
 
-def give_up(name: str, *, holder: int) -> None:
+def give_up(name: str, *, holder: int, now: datetime | None = None) -> None:
     """End a lease early, so that the next holder need not wait."""
     d = sql.dialect()
     sql.execute(
         f"UPDATE {LEASE} SET expires_at = {d.now} WHERE name = %(name)s AND holder = %(holder)s",
-        {"name": name, "holder": holder, "now": d.time(None)},
+        {"name": name, "holder": holder, "now": d.time(now)},
     )
 
 
