@@ -37,7 +37,7 @@ EXTRACTION_TIMEOUT_SECONDS = ENVIRONMENT.extraction_timeout_seconds
 OCR_LANGUAGES = ENVIRONMENT.ocr_languages
 OCR_DPI = ENVIRONMENT.ocr_dpi
 # The module with the table of engines, and directories from which the extraction's processes may import beside this
-# project: for installations with engines of their own.
+# project: for installations with engines of their own (docs/extraction.md).
 EXTRACTION_REGISTRY = "documents.extraction.registry"
 EXTRACTION_PATH: tuple[Path, ...] = ()
 WORKER_PROCESSES = ENVIRONMENT.worker_processes
