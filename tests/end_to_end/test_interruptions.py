@@ -2,15 +2,20 @@
 
 import os
 import signal
+import socket
 import time
+from collections.abc import Mapping
 
 import psutil
 import pytest
 
-from queueadmin import operations, selectors
+from documents import api_keys
+from queueadmin import selectors
 from queueadmin.models import Job, JobEvent
+from tests.documents.api.client import Api, of_task
 from tests.end_to_end.service import Service
 from tests.processes import alive, family
+from tests.receivers import Behaviour, Received, Receiver, answer, hang, receiver
 from tests.servers import wait_until
 from tests.slow_documents import long_pdf
 
@@ -39,21 +44,58 @@ def test_the_work_of_a_killed_worker_is_done_within_20_seconds_of_a_worker_being
     assert [path for path in (service.data_dir / "work").glob("fetched-*/*/*") if path.is_file()] == []
 
 
-def test_a_running_document_is_cancelled_within_seconds(service: Service) -> None:
-    # Given a document at work
-    service.put("long.pdf", long_pdf(9000))
-    task = service.submit("long.pdf")
-    service.worker()
-    service.until_running(task, "extract")
-    # When a person cancels it
-    started = time.monotonic()
-    operations.cancel([task], by="ann", source="api")
-    job = service.one(task, seconds=10)
-    # Then it stops soon, and the worker is free for others
-    assert time.monotonic() - started < 3
-    assert job.state == "cancelled"
-    service.put("b.txt", b"next")
-    assert service.one(service.submit("b.txt")).state == "completed"
+def test_what_a_worker_does_for_a_task_ends_within_two_seconds_of_its_cancellation(service: Service) -> None:
+    # Given a worker, and an object store that falls silent for some documents
+    documents = {"/b/long.pdf": long_pdf(9000), "/b/next.txt": b"next"}
+    api = Api(api_keys.issue("test", scopes=("submit",)).key)
+    with receiver(_store(documents)) as store:
+        worker = service.worker(
+            S3_ENDPOINT_URL=f"http://127.0.0.1:{store.port}", S3_BUCKET="b", S3_REGION="r",
+            S3_ACCESS_KEY_ID="k", S3_SECRET_ACCESS_KEY="s",
+        )  # fmt: skip
+        took = []
+        for _ in range(_TRIES):
+            # And a task whose document is being extracted, and one whose document does not come
+            tasks = {"extract": service.submit("long.pdf"), "fetch": service.submit("silent.pdf")}
+            for stage, task in tasks.items():
+                service.until_running(task, stage)
+            children = [pid for pid in family(worker.pid) if "documents.extraction.child" in _command_line(pid)]
+            assert children
+            # When both are cancelled by their client
+            for task in tasks.values():
+                assert api.post(of_task(task, "cancel")).json()["status"] == "cancelling"
+            answered = time.monotonic()
+            # Then the extraction is killed and both tasks are cancelled
+            jobs = service.wait(*tasks.values(), seconds=10)
+            wait_until(lambda pids=children: not alive(pids), seconds=5, what="the extraction to be killed")
+            took.append(time.monotonic() - answered)
+            assert {job.state for job in jobs.values()} == {"cancelled"}
+            if took[-1] < 2:
+                break
+        # Within two seconds, unless the machine has no time
+        assert min(took) < 2
+        # And the worker is free for others
+        assert service.one(service.submit("next.txt")).state == "completed"
+
+
+_TRIES = 3
+
+
+def _store(documents: Mapping[str, bytes]) -> Behaviour:
+    """An S3 server that takes results, and says nothing when it is asked for what is not there."""
+
+    def behave(connection: socket.socket, received: Received, server: Receiver) -> None:
+        method, path, _ = received.line.split(" ")
+        if method == "GET" and path not in documents:
+            hang(connection, received, server)
+        else:
+            answer(200, body=documents.get(path, b""))(connection, received, server)
+
+    return behave
+
+
+def _command_line(pid: int) -> str:
+    return " ".join(psutil.Process(pid).cmdline())
 
 
 def test_a_worker_that_is_asked_to_leave_gives_its_document_back(service: Service) -> None:

@@ -78,10 +78,10 @@ class FaultyS3:
     requests: int = 0
     behaviour: Callable[[Any], None] = lambda handler: handler.send_error(500)
 
-    def store(self, **arguments: Any) -> S3Store:
+    def store(self, *, read_seconds: float = 0.5, **arguments: Any) -> S3Store:
         connection = S3Connection(
             bucket="bucket", endpoint_url=self.url, region="us-east-1", access_key_id="test-key",
-            secret_access_key="never-show-this", connect_seconds=1, read_seconds=0.5, attempts=1,
+            secret_access_key="never-show-this", connect_seconds=1, read_seconds=read_seconds, attempts=1,
         )  # fmt: skip
         return S3Store(connection, **arguments)
 
@@ -103,6 +103,7 @@ def faulty_s3() -> Iterator[FaultyS3]:
             """Keep the test's output clean."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True  # one that is told to be silent would hold up the end of its test
     faulty = FaultyS3(url=f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -140,6 +141,17 @@ def chunked(body: bytes) -> Callable[[Any], None]:
 def silence(seconds: float) -> Callable[[Any], None]:
     """Accept the request and say nothing."""
     return lambda handler: time.sleep(seconds)
+
+
+def stall(handler: Any) -> None:
+    """Send half of the body, and then nothing until the client has gone away."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "10")
+    handler.end_headers()
+    handler.wfile.write(b"12345")
+    handler.wfile.flush()
+    handler.connection.settimeout(20)
+    handler.rfile.read(1)
 
 
 def trickle(handler: Any) -> None:

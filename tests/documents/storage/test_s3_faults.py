@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,8 @@ from documents.exceptions import (
     TransferCancelled,
 )
 from documents.storage import S3Connection, S3Store
-from tests.documents.storage.conftest import FaultyS3, answer, chunked, silence, trickle
+from documents.storage.abandon import unless_cancelled
+from tests.documents.storage.conftest import FaultyS3, answer, chunked, silence, stall, trickle
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,43 @@ def test_a_trickling_body_can_be_cancelled(faulty_s3: FaultyS3, tmp_path: Path) 
             "key", tmp_path / "copy", max_bytes=10**6, cancelled=lambda: time.monotonic() - started > 0.4
         )
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("behaviour", [silence(10), stall], ids=["no answer", "half a body"])
+def test_a_store_that_says_nothing_does_not_hold_up_a_cancellation(
+    faulty_s3: FaultyS3, tmp_path: Path, behaviour: Callable[[Any], None]
+) -> None:
+    # Given a store that falls silent, and a time-out that is far away
+    faulty_s3.behaviour = behaviour
+    started = time.monotonic()
+    # When the download is cancelled
+    with pytest.raises(TransferCancelled):
+        faulty_s3.store(read_seconds=8).download(
+            "key", tmp_path / "copy", max_bytes=10**6, cancelled=lambda: time.monotonic() - started > 0.4
+        )
+    # Then nobody waits for the store
+    assert time.monotonic() - started < 4
+
+
+def test_what_arrives_after_a_cancellation_is_removed(tmp_path: Path) -> None:
+    # Given a download that is cancelled just before its end, too late for itself to notice
+    arrived, ends, removed = tmp_path / "copy", threading.Event(), threading.Event()
+
+    def call() -> None:
+        ends.wait(10)
+        arrived.write_text("whole")
+
+    def late() -> None:
+        arrived.unlink()
+        removed.set()
+
+    with pytest.raises(TransferCancelled):
+        unless_cancelled(call, cancelled=lambda: True, late=late)
+    # When it ends
+    ends.set()
+    # Then nothing of it stays
+    assert removed.wait(10)
+    assert not arrived.exists()
 
 
 def test_a_failed_request_is_repeated_only_as_often_as_allowed(faulty_s3: FaultyS3, tmp_path: Path) -> None:
