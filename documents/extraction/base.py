@@ -27,6 +27,9 @@ PICTURES = frozenset({"png", "jpg", "tiff", "gif"})
 OCR_OFF = "ocr_off"
 """Warning of a document whose pictures nobody read, because that was asked for."""
 
+INCOMPLETE = "text_may_be_incomplete"
+"""Warning of a document whose engines all gave less text than it seems to hold, or of which only pieces are known."""
+
 PAGES_TO_READ = "pages_to_read"
 """Metadata key, gone before the result is stored: numbers of the pages on which OCR should look for text."""
 

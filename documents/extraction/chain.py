@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from documents.extraction import expectation
 from documents.extraction.base import (
+    INCOMPLETE,
     LOOKED,
     OCR_OFF,
     PAGES_TO_READ,
@@ -31,9 +32,6 @@ from documents.extraction.errors import (
 
 NO_TEXT = "no_text_found"
 """Warning of a document that was read without error and holds no text."""
-
-INCOMPLETE = "text_may_be_incomplete"
-"""Warning of a document whose engines all gave less text than it seems to hold."""
 
 FINISHED_BADLY = "ocr_failed"
 """Warning of a document that has text, but also pictures of text that could not be read."""
@@ -184,7 +182,9 @@ def _decide(findings: _Findings) -> Extraction:
     """Decide the end: never "completed" with nothing where a page shows something and nobody could look."""
     best = findings.best
     if best is not None and best.text.strip():
-        incomplete = findings.doubt in (expectation.LITTLE_TEXT, expectation.GARBLED)
+        incomplete = (
+            findings.doubt in (expectation.LITTLE_TEXT, expectation.GARBLED) and INCOMPLETE not in best.warnings
+        )
         return _public(_warned(best, INCOMPLETE) if incomplete else best, findings)
     error = _why_nothing(findings)
     if error is None and best is not None:

@@ -25,6 +25,7 @@ _SHORTFALL = 0.6
 """Below that share of the letters in the file's own XML, engines are compared. Field codes and the like are no text."""
 _DOC_SHORTFALL = 0.85
 """Old Word files say exactly where their text is, so less may be missing."""
+_FEW_LETTERS = 20
 _SAMPLE = 20_000
 _WORD = re.compile(r"[^\W_]+")
 _PARTS = {
@@ -59,6 +60,8 @@ def doubt(request: Request, found: Extraction) -> str:
         return GARBLED
     if request.identity.extension == "doc" and found.engine != "doc":
         return LITTLE_TEXT if letters(found) < _DOC_SHORTFALL * _letters_of_doc(request) else ""
+    if request.identity.extension == "ppt" and letters(found) < _FEW_LETTERS:
+        return LITTLE_TEXT  # Dates that are filled in when shown, and words in embedded charts, are in no text record.
     wanted = _SHORTFALL * _letters_inside(request)
     return LITTLE_TEXT if wanted and letters(found) < wanted else ""
 

@@ -41,6 +41,7 @@ EXTENSION_SYNONYMS: dict[str, str] = {
     "tif": "tiff", "tab": "tsv", "text": "txt", "log": "txt", "markdown": "md", "jsonl": "json", "ndjson": "json",
     "geojson": "json", "ipynb": "json", "svg": "xml", "rss": "xml", "atom": "xml", "xsd": "xml", "xsl": "xml",
     "xslt": "xml", "fb2": "xml", "fodt": "xml", "docm": "docx", "dotx": "docx", "dotm": "docx", "dot": "doc",
+    "wp": "wpd", "wp5": "wpd", "wp6": "wpd",
     "xlsm": "xlsx", "xltx": "xlsx", "xltm": "xlsx", "xlt": "xls", "pptm": "pptx", "potx": "pptx", "potm": "pptx",
     "ppsx": "pptx", "ppsm": "pptx", "pps": "ppt", "pot": "ppt", "ott": "odt", "ots": "ods", "otp": "odp",
 }  # fmt: skip

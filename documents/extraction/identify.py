@@ -38,6 +38,9 @@ _XML = re.compile(
     r"\s*(?:<\?xml[\s?]|<!doctype\s+(?!html)|<[A-Za-z_][\w.:-]*(?:\s+xmlns|\s*/?>|\s+[\w:.-]+\s*=))", re.I
 )
 _CONTROLS = re.compile("[\\0-\\x07\\x0e-\\x19\\x1c-\\x1f\ufffd]")
+_WORD = re.compile(rb"[A-Za-z]{4,}")
+_SHARE_OF_WORDS = 0.3
+"""Of bytes by chance one in a hundred."""
 _HEADER = re.compile(r"^([A-Za-z][A-Za-z0-9-]{1,60})[ \t]*:", re.M)
 _MBOX_LINE = re.compile(r"From \S+ .*\r?\n")
 _MAIL = frozenset(
@@ -112,7 +115,7 @@ def _is_pdf(head: bytes, tail: bytes) -> bool:
 
     Behind other bytes it counts only where the file goes on like a PDF: texts about PDF mention it, too.
     """
-    at = head.find(b"%PDF-", 0, 1024)
+    at = head.find(b"%PDF-", 0, 1024 + len(b"%PDF-"))
     return at == 0 or (at > 0 and (b"startxref" in tail or b" obj" in head or b"%%EOF" in tail))
 
 
@@ -148,6 +151,8 @@ def _whole_characters(head: bytes) -> bytes:
 def _by_text(head: bytes, declared: str, file_name: str) -> str:
     """Choose among the text formats: a clear sign, else the claim if it is possible, else a look at the shape."""
     if _is_binary(head):
+        if _is_old_document(head, declared, file_name):
+            return "wpd"
         raise UnsupportedType()
     text = charset.decode(_whole_characters(head)).text.lstrip("\ufeff")
     signs = _signs(text)
@@ -164,6 +169,12 @@ def _by_text(head: bytes, declared: str, file_name: str) -> str:
         if sign in signs and not ("txt" in claims and sign == "json"):
             return sign
     return _table_delimiter(text) if not claims and _table_delimiter(text) else "txt"
+
+
+def _is_old_document(head: bytes, declared: str, file_name: str) -> bool:
+    """WordPerfect 4.2 and its contemporaries have no signature: the claim counts, where a good part of it is words."""
+    claims = {format_of_name(file_name), format_of_content_type(declared)}
+    return bool(claims & {"doc", "wpd"}) and sum(map(len, _WORD.findall(head))) >= _SHARE_OF_WORDS * len(head)
 
 
 def _signs(text: str) -> set[str]:

@@ -74,7 +74,7 @@ PARTS: tuple[Part, ...] = (
         purpose="text in pictures, more exact and in more languages", is_program=True,
     ),
     Part(
-        name="catdoc", engine="catdoc", install="apt-get install catdoc", formats=("doc", "wpd"),
+        name="catdoc", engine="catdoc", install="apt-get install catdoc", formats=("doc",),
         purpose="Word before 2007", is_program=True,
     ),
     Part(
@@ -118,8 +118,6 @@ def unreadable_formats(found: tuple[Found, ...]) -> tuple[str, ...]:
     lost = {name for one in found if one.part.required and not one.where for name in one.part.formats}
     if ALTERNATIVES[0] <= missing:
         lost |= set(_PICTURES) - {"pdf"}
-    if "soffice" in missing and "catdoc" in missing:
-        lost.add("wpd")
     return tuple(sorted(lost))
 
 

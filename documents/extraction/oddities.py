@@ -64,4 +64,4 @@ def _ends_as(found: str, tail: bytes) -> str:
 
 def _holds_pdf(found: str, head: bytes) -> str:
     """Containers are told before PDF is looked for; readers of PDF find it all the same."""
-    return "pdf" if found != "pdf" and b"%PDF-" in head[:_PDF_HEADER_BYTES] and found not in ("txt", "md") else ""
+    return "pdf" if found != "pdf" and b"%PDF-" in head[: _PDF_HEADER_BYTES + 5] and found not in ("txt", "md") else ""

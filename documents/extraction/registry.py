@@ -20,6 +20,7 @@ from documents.extraction.engines.office_xml import OfficeXmlEngine
 from documents.extraction.engines.pdf_ocr import PdfOcr
 from documents.extraction.engines.pdfium import PdfiumEngine
 from documents.extraction.engines.ppt import PptEngine
+from documents.extraction.engines.runs import RunsEngine
 from documents.extraction.engines.text import TextEngine
 from documents.extraction.engines.textract_engine import TextractEngine
 from documents.extraction.engines.xberg_engine import XbergEngine
@@ -28,6 +29,7 @@ from documents.extraction.engines.xml import XmlEngine
 _text, _html, _xml, _mail, _epub = TextEngine(), HtmlEngine(), XmlEngine(), MailEngine(), EpubEngine()
 _pdfium, _xberg, _textract, _calamine = PdfiumEngine(), XbergEngine(), TextractEngine(), CalamineEngine()
 _doc, _ppt, _catdoc, _office_xml = DocEngine(), PptEngine(), CatdocEngine(), OfficeXmlEngine()
+_runs = RunsEngine()
 _image, _libreoffice, _msg = ImageEngine(), LibreOfficeEngine(_pdfium), MsgEngine(_xberg)
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
@@ -39,10 +41,10 @@ ENGINES: dict[str, tuple[Engine, ...]] = {
     "odt": (_xberg, _textract, _office_xml),
     "ods": (_calamine, _textract, _xberg),
     "odp": (_textract, _office_xml, _libreoffice),
-    "doc": (_catdoc, _doc, _xberg, _libreoffice),
-    "wpd": (_libreoffice, _catdoc),
+    "doc": (_catdoc, _doc, _xberg, _libreoffice, _runs),
+    "wpd": (_libreoffice, _runs),
     "xls": (_calamine, _textract, _xberg, _libreoffice),
-    "ppt": (_ppt, _xberg, _libreoffice),
+    "ppt": (_ppt, _xberg, _libreoffice, _runs),
     "msg": (_msg, _textract),
     "rtf": (_xberg, _textract, _libreoffice),
     "epub": (_epub, _xberg),

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import datetime
+import struct
+import zipfile
 
+import olefile
 import python_calamine
 
 from documents.extraction import markdown
-from documents.extraction.base import Extraction, Identity, Page, Request, extraction
+from documents.extraction.base import MIB, Extraction, Identity, Page, Request, extraction
+from documents.extraction.engines import xls_objects, xlsx_objects
 from documents.extraction.errors import Damaged, Encrypted, TooLarge, TooManyPages
+
+_MAX_STREAM_BYTES = 64 * MIB
 
 Cell = int | float | str | bool | datetime.time | datetime.date | datetime.datetime | datetime.timedelta | None
 
 
 class CalamineEngine:
-    """Reads the values of xlsx, xlsb, xls and ods; formulas by their cached results."""
+    """Reads the values of xlsx, xlsb, xls and ods (formulas by their results), and what floats above cells."""
 
     name = "calamine"
     spawns = False
@@ -34,6 +40,7 @@ class CalamineEngine:
         if len(book.sheet_names) > request.max_pages:
             raise TooManyPages()
         pages, parts, unreadable = [], [], []
+        above = _objects(request)
         size = 0
         for number, name in enumerate(book.sheet_names, start=1):
             try:
@@ -41,12 +48,14 @@ class CalamineEngine:
             except python_calamine.CalamineError:
                 unreadable.append(name)
                 rows = []
-            text = "\n".join((name, *("\t".join(row).rstrip("\t") for row in rows)))
+            lines = above.get(number, [])
+            text = "\n".join((name, *("\t".join(row).rstrip("\t") for row in rows), *lines))
             size += len(text)
             if size > request.output_bytes:
                 raise TooLarge()
             pages.append(Page(number=number, text=text, label=name))
-            parts.append(f"## {markdown.escape(name)}\n\n{markdown.table(rows)}".rstrip())
+            blocks = (f"## {markdown.escape(name)}", markdown.table(rows), *map(markdown.escape, lines))
+            parts.append("\n\n".join(filter(None, blocks)))
             request.report("extract", number, len(book.sheet_names))
         if len(unreadable) == len(book.sheet_names):
             raise Damaged("None of the workbook's sheets can be read.")
@@ -59,6 +68,21 @@ class CalamineEngine:
             warnings=warnings,
             markdown="\n\n".join(parts),
         )
+
+
+def _objects(request: Request) -> dict[int, list[str]]:
+    """Return sheet number -> lines of its text boxes, remarks and charts; nothing where their parts are broken."""
+    try:
+        if request.identity.extension in ("xlsx", "xlsb"):
+            with zipfile.ZipFile(request.path) as archive:
+                return xlsx_objects.objects(archive)
+        if request.identity.extension == "xls" and olefile.isOleFile(str(request.path)):
+            with olefile.OleFileIO(str(request.path)) as ole:
+                stream = next((name for name in ("Workbook", "Book") if ole.exists(name)), None)
+                return xls_objects.objects(ole.openstream(stream).read(_MAX_STREAM_BYTES)) if stream else {}
+    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error, zipfile.BadZipFile):
+        pass  # The cells are read by another library, which says what is wrong with the file.
+    return {}
 
 
 def _rows(sheet: python_calamine.CalamineSheet) -> list[list[str]]:

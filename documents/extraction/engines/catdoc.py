@@ -13,8 +13,8 @@ class CatdocEngine:
     spawns = True
 
     def accepts(self, identity: Identity) -> bool:
-        """Only old word processors."""
-        return identity.extension in ("doc", "wpd")
+        """Only old Word."""
+        return identity.extension == "doc"
 
     def extract(self, request: Request) -> Extraction:
         """Run catdoc. Raises MissingDependency."""

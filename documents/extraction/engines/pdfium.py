@@ -23,7 +23,7 @@ from documents.extraction.base import (
     Request,
     extraction,
 )
-from documents.extraction.engines import pdfium_annotations
+from documents.extraction.engines import hyphens, pdfium_annotations
 from documents.extraction.errors import Damaged, Encrypted, TooLarge, TooManyPages, UnsupportedType
 
 _METADATA = {
@@ -35,6 +35,9 @@ _ENOUGH_LETTERS = 60
 """A page with that much text is not looked at further: running heads and stamps on a scan are shorter."""
 _GARBAGE = 0.2
 _UNKNOWN = re.compile("[\ufffd\ue000-\uf8ff]")
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+"""Characters that nobody types: what pdfium makes of glyphs whose font names no characters."""
+_MANY_CONTROLS, _FEW_CONTROLS = 0.02, 5
 _PICTURE_SHARE, _MANY_SHAPES, _MANY_TEXTS, _MAX_OBJECTS = 0.15, 40, 5, 2000
 
 
@@ -99,6 +102,7 @@ def _read(document: pdfium.PdfDocument, count: int, request: Request) -> Extract
             pages.append(Page(number=index + 1, text=text, label=_label(document, index)))
             if (index + 1) % _REPORT_EVERY == 0 or index + 1 == count:
                 request.report("extract", index + 1, count)
+    pages = _without_hyphens(pages)
     unreadable = [str(number) for number, look in enumerate(looks, start=1) if look is None]
     if len(unreadable) == count:
         raise Damaged("None of the PDF's pages can be read.")
@@ -114,6 +118,11 @@ def _read(document: pdfium.PdfDocument, count: int, request: Request) -> Extract
     return extraction("pypdfium2", request, pages, metadata=metadata, warnings=warnings)
 
 
+def _without_hyphens(pages: list[Page]) -> list[Page]:
+    words = hyphens.vocabulary(page.text for page in pages)
+    return [dataclasses.replace(page, text=hyphens.joined(page.text, words)) for page in pages]
+
+
 def _look(document: pdfium.PdfDocument, index: int, fields: pdfium_annotations.FormFields) -> _Look | None:
     """Read a page; None if it cannot be read."""
     try:
@@ -126,20 +135,26 @@ def _look(document: pdfium.PdfDocument, index: int, fields: pdfium_annotations.F
             text = text_page.get_text_bounded() if text_page.count_chars() else ""
         finally:
             text_page.close()
-        # pdfium marks a hyphen at a line's end with U+FFFE; the word goes on in the next line.
-        text = text.replace("\ufffe\r\n", "").replace("\ufffe", "").replace("\r\n", "\n").replace("\0", "")
+        text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufffe\n", hyphens.MARK).replace("\ufffe", "")
         values = [value for value in fields.values(page) if value not in text]
-        return dataclasses.replace(_judged(page, text), text="\n".join(filter(None, (text, *values))))
+        return dataclasses.replace(_judged(page, text), text=_tidy("\n".join(filter(None, (text, *values)))))
     except pdfium.PdfiumError:
         return None
     finally:
         page.close()
 
 
+def _tidy(text: str) -> str:
+    return _CONTROLS.sub(lambda match: match.group() if match.group() == hyphens.MARK else " ", text)
+
+
 def _judged(page: pdfium.PdfPage, text: str) -> _Look:
     """Judge whether a page with little text, or with garbage, shows text that is not in its text layer."""
     letters = sum(map(str.isalnum, text[: _ENOUGH_LETTERS * 20]))
-    garbled = len(_UNKNOWN.findall(text)) > _GARBAGE * max(len(text), 1)
+    controls = len(_CONTROLS.findall(text)) - text.count(hyphens.MARK)
+    garbled = len(_UNKNOWN.findall(text)) > _GARBAGE * max(len(text), 1) or (
+        controls > max(_FEW_CONTROLS, _MANY_CONTROLS * len(text))
+    )
     if letters >= _ENOUGH_LETTERS and not garbled:
         return _Look(text=text)
     count = raw.FPDFPage_CountObjects(page)

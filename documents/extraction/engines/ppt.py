@@ -22,6 +22,7 @@ _DOCUMENT, _SLIDE, _NOTES, _MASTER = 0x03E8, 0x03EE, 0x03F0, 0x03F8
 _SLIDE_PERSIST, _NOTES_ATOM, _SLIDE_LIST = 0x03F3, 0x03F1, 0x0FF0
 _TEXT_CHARS, _TEXT_BYTES, _CSTRING = 0x0FA0, 0x0FA8, 0x0FBA
 _HEADERS_FOOTERS, _SHAPE, _PLACEHOLDER = 0x0FD9, 0xF004, 0x0BC3
+_SHAPE_PROPERTIES, _WORD_ART, _COMPLEX = 0xF00B, 0x00C0, 0x8000
 _USER_EDIT, _PERSIST_DIRECTORY = 0x0FF5, 0x1772
 _SLIDES_LIST, _NOTES_LIST = 0, 2
 _MAX_DEPTH = 32
@@ -192,6 +193,8 @@ class _Reader:
         body = self._data[record.start : record.end]
         if record.kind == _TEXT_CHARS:
             text = body.decode("utf-16-le", "replace")
+        elif record.kind == _SHAPE_PROPERTIES:
+            text = _word_art(body, record.instance)
         elif record.kind == _TEXT_BYTES:
             text = body.decode("latin-1")  # [MS-PPT] 2.9.44: the low bytes of UTF-16
         else:
@@ -243,3 +246,18 @@ class _Reader:
                     return
                 yield first + index, self._number(at)
                 at += 4
+
+
+def _word_art(properties: bytes, count: int) -> str:
+    """Return the words of a shape that is WordArt: gtextUNICODE, [MS-ODRAW] 2.3.22.1, one of `count` properties.
+
+    Six bytes a property (identifier, value or size); the contents of those that are complex follow the table in order.
+    """
+    at = 6 * count
+    for identifier, size in struct.iter_unpack("<HI", properties[:at][: len(properties[:at]) // 6 * 6]):
+        if not identifier & _COMPLEX:
+            continue
+        if identifier & 0x3FFF == _WORD_ART:
+            return properties[at : at + size].decode("utf-16-le", "replace")
+        at += size
+    return ""

@@ -40,7 +40,7 @@ def ole(*streams: tuple[str, bytes]) -> bytes:
     """Return a minimal OLE file ([MS-CFB] version 3): one FAT sector, one directory chain, streams of 4 KiB or more."""
     sector = 512
     contents = [(name, data.ljust(4096, b"\0")) for name, data in streams]
-    entries = [_ole_entry("Root Entry", kind=5, child=1 if contents else -1, start=-2, size=0)]
+    entries = [ole_entry("Root Entry", kind=5, child=1 if contents else -1, start=-2, size=0)]
     directory_sectors = (1 + len(contents) + 3) // 4
     at = 1 + directory_sectors
     fat = [0xFFFFFFFD, *range(2, directory_sectors + 1), 0xFFFFFFFE]
@@ -48,7 +48,7 @@ def ole(*streams: tuple[str, bytes]) -> bytes:
     for index, (name, data) in enumerate(contents, start=1):
         count = -(-len(data) // sector)
         right = index + 1 if index < len(contents) else -1
-        entries.append(_ole_entry(name, kind=2, right=right, start=at, size=len(data)))
+        entries.append(ole_entry(name, kind=2, right=right, start=at, size=len(data)))
         fat += [*range(at + 1, at + count), 0xFFFFFFFE]
         at += count
         body += data.ljust(count * sector, b"\0")
@@ -64,7 +64,7 @@ def ole(*streams: tuple[str, bytes]) -> bytes:
     return header + table + b"".join(entries) + body
 
 
-def _ole_entry(name: str, *, kind: int, start: int, size: int, right: int = -1, child: int = -1) -> bytes:
+def ole_entry(name: str, *, kind: int, start: int, size: int, right: int = -1, child: int = -1) -> bytes:
     def number(value: int) -> bytes:
         return (value & 0xFFFFFFFF).to_bytes(4, "little")
 

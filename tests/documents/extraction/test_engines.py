@@ -73,6 +73,23 @@ def test_an_empty_page_is_completed_with_a_warning(extract: Extract) -> None:
     assert "no_text_found" in found.warnings
 
 
+def pdf_of(*lines: str) -> bytes:
+    """Return a PDF of one page with a line of text each."""
+    shown = " ".join(f"({line}) Tj 0 -14 Td" for line in lines)
+    return encrypted_pdf("", text=f"x) Tj 0 -14 Td {shown} (")
+
+
+def test_divided_words_are_put_together_unless_the_hyphen_is_their_own(extract: Extract) -> None:
+    lines = ("a whole-", "sale trade, self-", "evident Anglo-", "American", "and self-evident words")
+    found = extract(pdf_of(*lines), "x.pdf").text
+    assert "a wholesale trade, self-evident Anglo-American" in " ".join(found.split())
+    assert "\x02" not in found
+
+
+def test_a_pdf_behind_a_kilobyte_of_something_else_is_one(extract: Extract) -> None:
+    assert extract(b"a" * 1023 + b"\n" + pdf_of("late words"), "x.pdf").engine == "pypdfium2"
+
+
 # -- text
 
 
@@ -300,6 +317,38 @@ def test_sheets_are_pages_with_their_names_and_tables_in_markdown(extract: Extra
     assert [(page.number, page.label) for page in found.pages] == [(1, "Budget"), (2, "Notes")]
     assert "## Budget" in found.markdown
     assert "| Rent | 1200 |" in found.markdown
+
+
+def test_what_floats_above_the_cells_is_part_of_the_sheet(extract: Extract) -> None:
+    # Given the sample's second sheet with a remark, a text box and a chart
+    types = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+
+    def relations(**targets: str) -> str:
+        found = "".join(
+            f'<Relationship Id="{kind}" Type="{types}/{kind}" Target="{part}"/>' for kind, part in targets.items()
+        )
+        return f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{found}</Relationships>'
+
+    points = "<c:cat><c:v>North</c:v><c:v>South</c:v></c:cat><c:val><c:v>3</c:v><c:v>4.5</c:v></c:val>"
+    with zipfile.ZipFile(io.BytesIO(sample("budget.xlsx"))) as archive:
+        parts: dict[str, bytes | str] = {name: archive.read(name) for name in archive.namelist()}
+    parts |= {
+        "xl/worksheets/_rels/sheet2.xml.rels": relations(comments="../comments1.xml", drawing="../drawings/d.xml"),
+        "xl/comments1.xml": '<c xmlns="urn:s"><comment><text><r><t>Ask </t></r><r><t>Ada</t></r></text></comment></c>',
+        "xl/drawings/d.xml": '<d xmlns:a="urn:a"><a:p><a:r><a:t>In a box</a:t></a:r></a:p></d>',
+        "xl/drawings/_rels/d.xml.rels": relations(chart="/xl/charts/c.xml", image="http://127.0.0.1:1/x.png"),
+        "xl/charts/c.xml": f'<c:c xmlns:c="urn:c"><c:ser><c:tx><c:v>Rain</c:v></c:tx>{points}</c:ser></c:c>',
+    }
+    # When it is read
+    found = extract(zipped(parts), "x.xlsx")
+    # Then they follow the cells of their own sheet
+    assert found.engine == "calamine"
+    assert found.pages[1].text.endswith("\nAsk Ada\nIn a box\nRain\nNorth\tSouth\n3\t4.5")
+    assert "Ask Ada" not in found.pages[0].text
+    assert "\n\nIn a box\n\n" in found.markdown
+    # And parts that are broken cost only themselves
+    found = extract(zipped({**parts, "xl/drawings/d.xml": "<", "xl/comments1.xml": b"\0"}), "x.xlsx")
+    assert "Approved by Grace Hopper" in found.text
 
 
 def test_slides_are_pages_and_their_titles_are_headings(extract: Extract) -> None:

@@ -9,9 +9,10 @@ import pytest
 from documents.extraction.base import Extraction
 from documents.extraction.engines.doc import DocEngine
 from documents.extraction.engines.ppt import PptEngine
-from documents.extraction.errors import Damaged, Encrypted
+from documents.extraction.engines.runs import RunsEngine
+from documents.extraction.errors import Damaged, Encrypted, UnsupportedType
 from tests.documents.extraction.conftest import ole
-from tests.documents.extraction.legacy import doc, ppt
+from tests.documents.extraction.legacy import chart, doc, ppt, text_box, word_art, word_perfect_42, xls
 
 ExtractWith = Callable[..., Extraction]
 
@@ -64,3 +65,49 @@ def test_records_that_point_at_themselves_end(extract_with: ExtractWith) -> None
 def test_a_presentation_without_a_document_is_damaged(extract_with: ExtractWith) -> None:
     with pytest.raises(Damaged):
         extract_with(PptEngine(), ole(("PowerPoint Document", b"\0" * 100)), "x.ppt")
+
+
+def test_the_words_of_word_art_are_text(extract_with: ExtractWith) -> None:
+    data = ppt([("Title", "box", "")], shapes=word_art("Grand opening"))
+    assert extract_with(PptEngine(), data, "x.ppt").text == "Title\nbox\nGrand opening"
+
+
+def test_what_floats_above_the_cells_of_an_old_workbook_is_part_of_its_sheet(extract: ExtractWith) -> None:
+    # Given a sheet of cells with a text box and a chart
+    above = text_box("Checked by Ada") + chart("Exports", {"France": 1.5, "Spain": 2})
+    # When it is read
+    found = extract(xls({(0, 0): "Year", (1, 0): 2024.0}, above=above), "x.xls")
+    # Then the sheet's page holds the cells, the box, and the chart as a table
+    assert found.engine == "calamine"
+    assert found.pages[0].text == "Figures\nYear\n2024\nChecked by Ada\nExports\nFrance\tSpain\n1.5\t2"
+    assert "\n\nChecked by Ada\n\n" in found.markdown
+
+
+@pytest.mark.parametrize("cut", [3, 700, 1100, 1300])
+def test_a_workbook_whose_objects_are_cut_off_keeps_what_is_there(extract: ExtractWith, cut: int) -> None:
+    data = xls({(0, 0): "Year"}, above=text_box("Checked by Ada") * 20 + chart("Exports", {"France": 1.5}))
+    assert "Year" in extract(data[:-cut] + bytes(cut), "x.xls").text
+
+
+def test_what_has_no_signature_is_an_old_document_if_it_is_called_one_and_holds_words(
+    extract_with: ExtractWith,
+) -> None:
+    # Given a file of WordPerfect 4.2, which begins with nothing known
+    data = word_perfect_42("The quick brown fox jumps over it.", "Nobody knew why he had.")
+    # When it comes under such a name, and its runs of text are read
+    found = extract_with(RunsEngine(), data, "letter.doc")
+    # Then its lines are there, with a warning
+    assert found.text == "The quick brown fox jumps over it.\nNobody knew why he had."
+    assert found.warnings == ("text_may_be_incomplete",)
+    # But under another name, or without words, it is not supported
+    for content, name in ((data, "letter.bin"), (bytes(range(256)) * 4, "letter.doc")):
+        with pytest.raises(UnsupportedType):
+            extract_with(RunsEngine(), content, name)
+
+
+def test_power_point_95_gives_its_readable_runs_and_says_so(extract_with: ExtractWith) -> None:
+    stream = b"\x01\x82\xc1\xffDigital Library initiatives\rParis, September\0\xae\x9d\xc0 B\0xj\x80\xff"
+    found = extract_with(RunsEngine(), ole(("PP40", stream)), "x.ppt")
+    assert found.text == "Digital Library initiatives\nParis, September"
+    with pytest.raises(Damaged):
+        extract_with(RunsEngine(), ole(("PP40", bytes(100))), "x.ppt")
