@@ -34,6 +34,8 @@ class Storefront:
     moods: tuple[str, ...] = ()
     spoilt: int = 0
     _server: asyncio.Server | None = field(default=None, repr=False)
+    _serving: set[asyncio.Task[None] | None] = field(default_factory=set, repr=False)
+    """asyncio itself keeps no hold of a task whose connections are both gone."""
 
     def start(self) -> Storefront:
         self.loop.run(self._start())
@@ -51,10 +53,13 @@ class Storefront:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._serving.add(task)
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self._handle(reader, writer)
         finally:
+            self._serving.discard(task)
             writer.close()
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,13 +80,13 @@ class Storefront:
         self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mood: str
     ) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        server_writer.write(_closing(head))
+        up = asyncio.create_task(_pump(reader, server_writer))
         try:
-            server_writer.write(_closing(head))
-            up = asyncio.create_task(_pump(reader, server_writer))
             await _answer(server_reader, writer, mood)
+        finally:
             up.cancel()
             await asyncio.gather(up, return_exceptions=True)
-        finally:
             server_writer.close()
 
 

@@ -65,7 +65,7 @@ def deploy(world: World, dice: random.Random) -> None:
     """SIGTERM to one worker after the other, twice, without waiting for the first to be back; over when all are."""
     for _ in range(2):
         for master in world.fleet.masters:
-            was_up = master.is_ready
+            was_up = master.is_ready and bool(master.workers())  # one that another fault took down drains nothing
             code, took = world.fleet.deploy(master)
             if was_up and (code != 0 or took > DRAIN_SECONDS):
                 world.notes.append(f"a drain ended with {code} after {took:.1f} s")
