@@ -82,6 +82,31 @@ def test_a_redis_that_does_not_answer_is_waited_for_and_then_named(free_port: in
     assert "REDIS_URL" in done.stderr.splitlines()[-1]
 
 
+def test_a_database_that_does_not_answer_is_named(valkey_server: ValkeyServer, free_port: int) -> None:
+    url = f"postgresql://service:hush@127.0.0.1:{free_port}/ingestion"
+    done = run("--wait", "0", REDIS_URL=valkey_server.url, DATABASE_URL=url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: The database did not answer")
+    assert "DATABASE_URL" in done.stderr
+    assert "hush" not in done.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_starts_as_soon_as_the_servers_that_it_waited_for_are_there(
+    service_environment: dict[str, str], free_port: int
+) -> None:
+    # Given a worker that waits for Redis
+    server = ValkeyServer(port=free_port)
+    worker = ManageCommand(
+        "rundramatiq", "--processes", "1", "--threads", "1", variables={**service_environment, "REDIS_URL": server.url},
+        ready=lambda command: "Waiting up to 60 s" in command.output(),
+    )  # fmt: skip
+    # When Redis comes / Then it goes on by itself
+    with worker, server:
+        wait_until(lambda: "ready for action" in worker.output(), seconds=60, what="the worker to start")
+        assert worker.stop(30) == 0
+
+
 def test_a_database_without_tables_says_what_to_run(valkey_server: ValkeyServer, tmp_path: Path) -> None:
     done = run("--wait", "0", REDIS_URL=valkey_server.url, DATABASE_URL=f"sqlite:///{tmp_path / 'new.sqlite3'}")
     assert done.returncode == 1
