@@ -189,7 +189,7 @@ class Stock(System):
     nothing more.
     """
 
-    patience = 4.0
+    patience = 2.5
     _always = 1_000_000
     """Do maintenance with every command, and not with one of a thousand: in stock's favour."""
 

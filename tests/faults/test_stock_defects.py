@@ -95,8 +95,8 @@ def test_delayed_messages_across_a_redis_restart(system: System, server: ValkeyS
     actor = system.actor(broker)
     system.work(broker)
     for number in range(5):
-        actor.send_with_options(args=(number,), delay=4000)
-    due = time.monotonic() + 4
+        actor.send_with_options(args=(number,), delay=3000)
+    due = time.monotonic() + 3
     time.sleep(0.7)
     # When Redis is restarted, and has forgotten everything; away for longer than a worker takes to notice
     server.stop()
@@ -117,7 +117,7 @@ def test_unknown_actor(system: System) -> None:
     system.work(old)
     # When the job comes, and a worker that has it a little later
     actor.send(1)
-    time.sleep(2.0)
+    time.sleep(1.2)
     system.work(new)
     # Then it runs there
     system.require_ran([1])
