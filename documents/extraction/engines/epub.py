@@ -9,9 +9,10 @@ import zipfile
 
 from lxml import etree
 
+from documents.extraction import markdown
 from documents.extraction.base import Extraction, Identity, JsonValue, Page, Request, extraction
 from documents.extraction.charset import decode
-from documents.extraction.engines.html import declared_charset, html_text
+from documents.extraction.engines.html import declared_charset, read_html
 from documents.extraction.errors import Damaged, TooLarge, TooManyPages
 
 _DC = "{http://purl.org/dc/elements/1.1/}"
@@ -51,6 +52,7 @@ def _read(archive: zipfile.ZipFile, request: Request) -> Extraction:
     if len(spine) > request.max_pages:
         raise TooManyPages()
     pages: list[Page] = []
+    parts: list[str] = []
     missing = size = 0
     names = {name.lower(): name for name in archive.namelist()}
     for number, href in enumerate(filter(None, spine), start=1):
@@ -60,12 +62,14 @@ def _read(archive: zipfile.ZipFile, request: Request) -> Extraction:
             missing += 1
             continue
         data = _limited(archive, real, request.output_bytes)
-        title, text = html_text(decode(data, declared=declared_charset(data[:4096])).text)
+        chapter = read_html(decode(data, declared=declared_charset(data[:4096])).text)
+        title, text = chapter.title, chapter.text
         if title and not text:  # a cover: its picture has no words, its page has a name
             text = title
         size += len(text)
         if size > request.output_bytes:
             raise TooLarge()
+        parts.append(chapter.markdown or markdown.escape(text))
         pages.append(Page(number=len(pages) + 1, text=text, label=title))
         request.report("extract", number, len(spine))
     if not pages:
@@ -74,8 +78,9 @@ def _read(archive: zipfile.ZipFile, request: Request) -> Extraction:
     title = str(metadata.get("title", ""))
     if title not in pages[0].text:
         pages[0] = dataclasses.replace(pages[0], text=f"{title}\n\n{pages[0].text}".strip())
+    whole = "\n\n".join(filter(None, (title and f"# {markdown.escape(title)}", *parts)))
     warnings = [f"chapters_missing: {missing}"] if missing else []
-    return extraction("epub", request, pages, metadata=metadata, warnings=warnings)
+    return extraction("epub", request, pages, metadata=metadata, warnings=warnings, markdown=whole)
 
 
 def _package_name(archive: zipfile.ZipFile) -> str:

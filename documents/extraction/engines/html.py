@@ -5,13 +5,17 @@ textract drops text that stands directly under <body>; here every text node coun
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import string
+from collections.abc import Mapping
 from html.parser import HTMLParser
 
 from lxml import etree
 
 from documents.extraction.base import Extraction, Identity, JsonValue, Page, Request, extraction
 from documents.extraction.charset import decode, known
+from documents.extraction.engines.html_markdown import MarkdownWriter
 from documents.extraction.errors import TooLarge
 
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.I)
@@ -70,6 +74,11 @@ _BLOCK = frozenset(
     ]
 )
 _CELL = frozenset({"td", "th"})
+_LISTS = frozenset({"ul", "ol", "menu"})
+_ROMAN = (
+    (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
+    (9, "ix"), (5, "v"), (4, "iv"), (1, "i"),
+)  # fmt: skip
 _SPACES = re.compile(r"[ \t\r\n\f\v\u00a0]+")
 
 
@@ -88,10 +97,11 @@ class HtmlEngine:
         if request.path.stat().st_size > request.output_bytes:
             raise TooLarge()
         decoded = decode(request.path.read_bytes(), declared=declared_charset(request.path.read_bytes()[:4096]))
-        title, text = html_text(decoded.text)
-        metadata: dict[str, JsonValue] = {"title": title, "encoding": decoded.encoding}
-        whole = f"{title}\n\n{text}" if title and not text.startswith(title) else text
-        return extraction("html", request, [Page(number=1, text=whole)], metadata=metadata)
+        found = read_html(decoded.text)
+        metadata: dict[str, JsonValue] = {"title": found.title, "encoding": decoded.encoding}
+        untitled = found.title and not found.text.startswith(found.title)
+        whole = f"{found.title}\n\n{found.text}" if untitled else found.text
+        return extraction("html", request, [Page(number=1, text=whole)], metadata=metadata, markdown=found.markdown)
 
 
 def declared_charset(head: bytes) -> str:
@@ -102,8 +112,23 @@ def declared_charset(head: bytes) -> str:
     return "" if name.startswith(("utf-16", "utf-32")) else name
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Html:
+    """What a page says: its title, its text, and its Markdown ("" where it has no structure, or too much)."""
+
+    title: str
+    text: str
+    markdown: str = ""
+
+
 def html_text(markup: str) -> tuple[str, str]:
     """Return (title, text) of a page or fragment of any nesting depth."""
+    found = read_html(markup)
+    return found.title, found.text
+
+
+def read_html(markup: str) -> Html:
+    """Read a page or fragment of any nesting depth."""
     root = _parse(markup)
     if root is None:
         return _by_stdlib(markup)
@@ -111,7 +136,7 @@ def html_text(markup: str) -> tuple[str, str]:
     collector = _Collector()
     for event, node in etree.iterwalk(root, events=("start", "end", "comment", "pi")):
         if event == "start":
-            collector.start(node.tag)
+            collector.start(node.tag, node.attrib, node)
             collector.text(node.text)
             if node.tag == "img":
                 collector.image(node.get("alt"))
@@ -120,7 +145,7 @@ def html_text(markup: str) -> tuple[str, str]:
                 collector.end(node.tag)
             if node is not root:
                 collector.text(node.tail)
-    return _SPACES.sub(" ", title).strip(), collector.result()
+    return Html(title=_SPACES.sub(" ", title).strip(), text=collector.result(), markdown=collector.markdown.result())
 
 
 def _parse(markup: str) -> etree._Element | None:
@@ -134,20 +159,77 @@ def _parse(markup: str) -> etree._Element | None:
     return None if gave_up else root
 
 
+@dataclasses.dataclass
+class _List:
+    """A list that is open, and the number of its next item; no numbers where the page shows none."""
+
+    numbered: bool
+    kind: str = "1"
+    next: int = 1
+
+    @classmethod
+    def of(cls, tag: str, attributes: Mapping[str, str | None]) -> _List:
+        return cls(
+            numbered=tag == "ol" and "none" not in (attributes.get("style") or ""),
+            kind=attributes.get("type") or "1",
+            next=_number(attributes.get("start"), 1),
+        )
+
+    def count(self, attributes: Mapping[str, str | None]) -> int | None:
+        """Return the number of the next item, None in a list without numbers."""
+        if not self.numbered:
+            return None
+        number = _number(attributes.get("value"), self.next)
+        self.next = number + 1
+        return number
+
+    def shown(self, number: int | None) -> str:
+        """Return what the page shows before an item, such as "3. " or "c. "."""
+        if number is None:
+            return ""
+        letters = self.kind in ("a", "A") and 0 < number <= len(string.ascii_lowercase)
+        label = string.ascii_lowercase[number - 1] if letters else _roman(number) if self.kind in "iI" else str(number)
+        return f"{label.upper() if self.kind in ('A', 'I') else label}. "
+
+
+def _number(value: str | None, default: int) -> int:
+    return int(value) if value and re.fullmatch(r"\s*-?\d{1,9}\s*", value) else default
+
+
+def _roman(number: int) -> str:
+    """Return a number as a browser shows it in lists of type "i": Roman up to 3,999."""
+    if not 0 < number < 4000:
+        return str(number)
+    shown = ""
+    for value, letters in _ROMAN:
+        shown, number = shown + letters * (number // value), number % value
+    return shown
+
+
 class _Collector:
-    """Turns a walk through elements into lines: blocks begin a line, cells are separated by tabs."""
+    """Turns a walk through elements into lines: blocks begin a line, tabs separate cells, items have their numbers."""
 
     def __init__(self) -> None:
+        self.markdown = MarkdownWriter()
         self._parts: list[str] = []
         self._skipping = 0
         self._verbatim = 0
+        self._lists: list[_List] = []
 
-    def start(self, tag: str) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str | None], node: etree._Element | None = None) -> None:
         if tag in _SKIP:
             self._skipping += 1
         elif tag in _BLOCK:
             self._parts.append("\n")
         self._verbatim += tag == "pre"
+        number = None
+        if tag in _LISTS:
+            self._lists.append(_List.of(tag, attributes))
+        elif tag == "li" and self._lists:
+            number = self._lists[-1].count(attributes)
+            self.text(self._lists[-1].shown(number), plain_only=True)
+        if not self._skipping and (tag in _BLOCK or tag in _CELL):
+            self.markdown.start(tag, node, number)
 
     def end(self, tag: str) -> None:
         if tag in _SKIP:
@@ -157,10 +239,17 @@ class _Collector:
         elif tag in _BLOCK:
             self._parts.append("\n")
         self._verbatim = max(0, self._verbatim - (tag == "pre"))
+        if tag in _LISTS and self._lists:
+            self._lists.pop()
+        if not self._skipping and (tag in _BLOCK or tag in _CELL):
+            self.markdown.end(tag)
 
-    def text(self, text: str | None) -> None:
+    def text(self, text: str | None, *, plain_only: bool = False) -> None:
         if text and not self._skipping:
-            self._parts.append(text if self._verbatim else _SPACES.sub(" ", text))
+            shown = text if self._verbatim else _SPACES.sub(" ", text)
+            self._parts.append(shown)
+            if not plain_only:
+                self.markdown.text(shown)
 
     def image(self, description: str | None) -> None:
         """What a picture's author wrote for those who do not see it is text of the page."""
@@ -180,7 +269,7 @@ class _StdlibReader(HTMLParser):
         self.collector = _Collector()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.collector.start(tag)
+        self.collector.start(tag, dict(attrs))
         if tag == "img":
             self.collector.image(dict(attrs).get("alt"))
 
@@ -191,8 +280,8 @@ class _StdlibReader(HTMLParser):
         self.collector.text(data)
 
 
-def _by_stdlib(markup: str) -> tuple[str, str]:
+def _by_stdlib(markup: str) -> Html:
     reader = _StdlibReader()
     reader.feed(markup)
     reader.close()
-    return "", reader.collector.result()
+    return Html(title="", text=reader.collector.result())

@@ -67,8 +67,12 @@ def _header(message: email.message.Message, name: str) -> str:
 def _render(message: email.message.Message, attachments: list[JsonValue], *, depth: int) -> str:
     head = "\n".join(f"{name}: {value}" for name in _SHOWN if (value := _header(message, name)))
     bodies: list[str] = []
+    before = len(attachments)
     _collect(message, bodies, attachments, depth=depth)
-    return "\n\n".join(part for part in (head, *bodies) if part)
+    names = [str(one["name"]) for one in attachments[before:] if isinstance(one, dict) and one["name"]]
+    # Whoever searches for a mail by what was attached to it finds it; a mail within this one names its own.
+    listed = "" if depth or not names else f"Attachments: {', '.join(names)}"
+    return "\n\n".join(part for part in (head, *bodies, listed) if part)
 
 
 def _collect(part: email.message.Message, bodies: list[str], attachments: list[JsonValue], *, depth: int) -> None:

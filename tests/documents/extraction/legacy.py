@@ -157,13 +157,14 @@ def compound(streams: dict[str, bytes]) -> bytes:
     return header + b"".join(struct.pack("<I", n) for n in fat).ljust(sector, b"\xff") + b"".join(filled)
 
 
-def msg(subject: str, body: str = "", *, html: bytes = b"", code_page: int = 0) -> bytes:
-    """Return an Outlook mail: subject, plain body, and HTML in a code page."""
+def msg(subject: str | bytes, body: str = "", *, html: bytes = b"", code_page: int = 0) -> bytes:
+    """Return an Outlook mail: subject (as UTF-16, or bytes of a code page), plain body, and HTML in a code page."""
     numbers = [(0x3FDE0003, code_page)] if code_page else []
     properties = bytes(32) + b"".join(struct.pack("<IIII", tag, 6, value, 0) for tag, value in numbers)
     streams = {
         "__properties_version1.0": properties,
-        "__substg1.0_0037001F": subject.encode("utf-16-le"),
+        "__substg1.0_0037001F": subject.encode("utf-16-le") if isinstance(subject, str) else b"",
+        "__substg1.0_0037001E": subject if isinstance(subject, bytes) else b"",
         "__substg1.0_001A001F": "IPM.Note".encode("utf-16-le"),
         "__substg1.0_1000001F": body.encode("utf-16-le"),
         "__substg1.0_10130102": html,

@@ -178,6 +178,29 @@ def test_html_charsets(extract: Extract, data: bytes) -> None:
     assert "Grüße" in extract(data, "x.html").text
 
 
+def test_lists_keep_their_numbers_as_the_page_shows_them(extract: Extract) -> None:
+    page = "<ol start=3><li>three<li value=7>seven</ol><ol type=a><li>x</ol><ol type=I><li>r<li>s</ol><ul><li>u</ul>"
+    assert extract(f"<html><body>{page}".encode(), "x.html").text.split("\n\n") == [
+        "3. three", "7. seven", "a. x", "I. r", "II. s", "u",
+    ]  # fmt: skip
+
+
+def test_html_has_markdown_with_its_headings_lists_and_tables(extract: Extract) -> None:
+    page = (
+        "<html><body><h2>One *thing*</h2><p># no heading</p><ol><li>first<ul><li>inner</ul><li>second<p>more</p></ol>"
+        "<table><tr><th>A<th>B|C<tr><td>1<p>2</p><td>3</table><table><tr><td><h3>Layout</h3></table>"
+        "<blockquote>Said</blockquote><pre>a\n  b</pre>"
+    )
+    assert extract(page.encode(), "x.html").markdown.split("\n\n") == [
+        "## One \\*thing\\*", "\\# no heading", "1. first\n   - inner\n2. second", "   more",
+        "| A | B\\|C |\n| --- | --- |\n| 1 2 | 3 |", "### Layout", "> Said", "```\na\n  b\n```",
+    ]  # fmt: skip
+
+
+def test_a_page_without_structure_has_no_markdown_of_its_own(extract: Extract) -> None:
+    assert extract(b"<html><body>just *words*<p>and more", "x.html").markdown == ""
+
+
 @pytest.mark.parametrize("depth", [300, 5_000, 200_000])
 def test_html_of_any_depth_is_read(extract: Extract, depth: int) -> None:
     found = extract(b"<html><body>" + b"<div>" * depth + b"<p>at the bottom</p>", "deep.html")
@@ -216,6 +239,7 @@ def test_a_mail_is_decoded_and_its_attachment_listed(extract: Extract) -> None:
     assert "Hello Søren" in found.text
     assert found.text.count("the minutes of the meeting") == 1
     assert found.metadata["attachments"] == [{"name": "minutes.csv", "content_type": "text/csv", "bytes": 31}]
+    assert found.text.endswith("\n\nAttachments: minutes.csv")
     assert "attachments_not_extracted" in found.warnings
 
 
@@ -265,6 +289,7 @@ def test_a_book_is_read_in_the_order_of_its_spine(extract: Extract) -> None:
     found = extract(data, "x.epub")
     assert [page.text for page in found.pages] == ["A Book\n\nsecond", "first"]
     assert found.metadata["title"] == "A Book"
+    assert found.markdown == "# A Book\n\nsecond\n\nfirst"
     assert "chapters_missing: 1" in found.warnings
 
 

@@ -12,7 +12,7 @@ from documents.extraction.engines.ppt import PptEngine
 from documents.extraction.engines.runs import RunsEngine
 from documents.extraction.errors import Damaged, Encrypted, UnsupportedType
 from tests.documents.extraction.conftest import ole
-from tests.documents.extraction.legacy import chart, doc, ppt, text_box, word_art, word_perfect_42, xls
+from tests.documents.extraction.legacy import chart, doc, msg, ppt, text_box, word_art, word_perfect_42, xls
 
 ExtractWith = Callable[..., Extraction]
 
@@ -111,3 +111,14 @@ def test_power_point_95_gives_its_readable_runs_and_says_so(extract_with: Extrac
     assert found.text == "Digital Library initiatives\nParis, September"
     with pytest.raises(Damaged):
         extract_with(RunsEngine(), ole(("PP40", bytes(100))), "x.ppt")
+
+
+def test_a_mail_in_a_code_page_that_it_names_wrong_is_decoded_all_the_same(extract: ExtractWith) -> None:
+    # Given a subject in Windows' western code page, where the mail says UTF-8
+    data = msg("Grüße aus Köln".encode("cp1252"), html="<p>Schöne Tage</p>".encode(), code_page=65001)
+    # When it is read
+    found = extract(data, "x.msg")
+    # Then both are legible, in the text, the page and the Markdown
+    assert "Grüße aus Köln" in found.text
+    assert "Schöne Tage" in found.text
+    assert "\ufffd" not in found.text + found.markdown + found.pages[0].text
