@@ -14,7 +14,7 @@ PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench faults seed corpus model lint requirements samples clean python
+.PHONY: help run test bench faults seed corpus model walk lint requirements samples clean python
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ model: $(VENV)/dev.stamp ## Check the ledger against its model: 2,000 examples o
 
 seed: $(VENV)/dev.stamp ## Make a ledger with a past, and look at it (ROWS=1000000 SERVE=1) or time every page of it (MEASURE=1)
 	@$(BIN)/python -m tests.seed $(if $(ROWS),--rows $(ROWS)) $(if $(SERVE),--serve) $(if $(MEASURE),--measure) $(ARGS)
+
+walk: $(VENV)/dev.stamp ## Walk through docs/operations.md: install, kill a host, see the alert, scale, upgrade, count (4 min)
+	@$(BIN)/python -m tests.walk
 
 corpus: $(VENV)/base.stamp ## Extract a folder of documents (CORPUS=folder OUT=results.jsonl), resumable
 	@test -n "$(CORPUS)" || { echo "Say which folder: make corpus CORPUS=../documents [OUT=results.jsonl]" >&2; exit 1; }

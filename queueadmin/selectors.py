@@ -28,7 +28,7 @@ _CURRENT = (*_ALIVE, f"state IN ({_ENDED}) AND cleaned_at IS NULL")
 _OPEN = (*_ALIVE, "state IN ('dead_letter', 'failed') AND cleaned_at IS NULL")
 """Rows that an operator may have to look at. Completed ones are many, and no index tells their queues apart:
 counting 170,000 of them by queue took 300 ms; without them a page stays below that at any size."""
-_OPEN_STATES = [state for state in State if state not in (State.COMPLETED, State.CANCELLED)]
+OPEN_STATES = [state for state in State if state not in (State.COMPLETED, State.CANCELLED)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ def queue_depths(actor: str | None = None, partition_key: str | None = None) -> 
 
 def open_depths() -> dict[str, dict[str, int]]:
     """Queue name -> open jobs by state, without completed and cancelled; queues without any are left out."""
-    return _by_queue(_OPEN, _OPEN_STATES)
+    return _by_queue(_OPEN, OPEN_STATES)
 
 
 def open_counts() -> list[Row]:
@@ -266,7 +266,7 @@ def queues() -> list[QueueSummary]:
 
 
 def _summary(name: str, counts: dict[str, int] | None, control: QueueControl | None, workers: int) -> QueueSummary:
-    counts = counts or dict.fromkeys((str(state) for state in _OPEN_STATES), 0)
+    counts = counts or dict.fromkeys((str(state) for state in OPEN_STATES), 0)
     return QueueSummary(
         name=name,
         counts=counts,

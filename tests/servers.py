@@ -71,6 +71,7 @@ class Server:
 
     name = "server"
     start_seconds = START_SECONDS
+    working_directory = PROJECT_DIR
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
@@ -98,7 +99,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment()),
-                cwd=PROJECT_DIR,
+                cwd=self.working_directory,
                 start_new_session=True,
                 **self.popen_options(),  # type: ignore[call-overload]  # only user= and group=, see PostgresServer
             )

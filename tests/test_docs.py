@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from argparse import _SubParsersAction
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,11 @@ def test_commands_in_blocks_are_accepted(page: Path) -> None:
                 parser.parse_args(arguments)
             except (SystemExit, Exception) as problem:
                 pytest.fail(f"{page.name}: {line}: {problem}")
+
+
+def test_the_table_of_queue_commands_has_each_of_them() -> None:
+    page = (PROJECT_DIR / "docs" / "operations.md").read_text()
+    table = page[page.index("| command | |") : page.index("A selection is text")]
+    parser = load_command_class("queueadmin", "queue").create_parser("manage.py", "queue")
+    (commands,) = (action.choices for action in parser._actions if isinstance(action, _SubParsersAction))
+    assert set(re.findall(r"`([a-z-]+)[ `]", table)) >= set(commands)

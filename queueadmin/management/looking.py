@@ -72,7 +72,7 @@ def _watch_stats(shell: Shell, seconds: float) -> None:
 
 def _stats_json() -> object:
     overview = inspection.overview(get_ledger_broker().ready_sets)
-    return tables.stats_json(overview, selectors.job_counts(), selectors.totals())
+    return tables.stats_json(overview, selectors.totals())
 
 
 def _stats_tables() -> RenderableType:

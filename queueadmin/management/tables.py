@@ -19,7 +19,7 @@ from queueadmin import display
 from queueadmin.inspection import Difference, Overview
 from queueadmin.models import Job
 from queueadmin.sanitize import without_secrets
-from queueadmin.selectors import TimelineEntry, Totals, Worker
+from queueadmin.selectors import OPEN_STATES, TimelineEntry, Totals, Worker
 from queueadmin.states import State
 
 _COLOURS = {
@@ -71,7 +71,11 @@ def _paused(by: str, reason: str) -> str:
     return f"paused by {by}: {reason}" if reason else f"paused by {by}"
 
 
-def stats_json(overview: Overview, counts: dict[str, int], totals: Totals) -> dict[str, Any]:
+def stats_json(overview: Overview, totals: Totals) -> dict[str, Any]:
+    """`jobs` are open ones: what has completed or was cancelled is in `totals`, and counting its rows takes seconds."""
+    counts: Counter[str] = Counter(dict.fromkeys(map(str, OPEN_STATES), 0))
+    for queue in overview.queues:
+        counts.update(queue.summary.counts)
     return {
         "jobs": counts,
         "totals": asdict(totals),

@@ -1,7 +1,8 @@
-"""Two versions at once: the previous release's processes work on while the new schema is there already.
+"""Two versions at once: the previous release's models on the new schema, needing no more than its migrations.
 
-`previous.json` names the last migration of each app in the previous release; change it when a release is made. The
-models as they were then write and read the tables as they are now, with their own columns only.
+`previous.json` names the previous release's commit or tag, and the last migration of each app in it; change it when a
+release is made. The models as they were then write and read the tables as they are now, with their own columns only.
+Its processes do so in test_both_releases.py, where the history is at hand.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
 
-PREVIOUS: dict[str, str] = json.loads(Path(__file__).with_name("previous.json").read_text())
+PREVIOUS: dict[str, str] = json.loads(Path(__file__).with_name("previous.json").read_text())["migrations"]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

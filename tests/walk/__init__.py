@@ -1,0 +1,1 @@
+"""A new operator's walk through docs/operations.md, on one machine: `make walk`."""
