@@ -149,6 +149,7 @@ def webhook_policy() -> WebhookPolicy:
     return WebhookPolicy(
         secrets=(settings.WEBHOOK_SECRET,),
         allow_private=settings.WEBHOOK_ALLOW_PRIVATE,
+        deadline_seconds=float(settings.WEBHOOK_TIMEOUT_SECONDS),
         public_url=getattr(settings, "PUBLIC_URL", "").rstrip("/"),
     )
 

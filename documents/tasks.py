@@ -45,8 +45,8 @@ register_meter(ingest_document.actor_name, metering.measure_extraction)
 @dramatiq.actor(
     queue_name="webhooks",
     max_attempts=delivery.MAX_ATTEMPTS,
-    min_backoff_seconds=delivery.MIN_BACKOFF_SECONDS,
-    max_backoff_seconds=delivery.MAX_BACKOFF_SECONDS,
+    min_backoff_seconds=settings.WEBHOOK_MIN_BACKOFF_SECONDS,
+    max_backoff_seconds=settings.WEBHOOK_MAX_BACKOFF_SECONDS,
     throws=(DocumentError,),
 )
 def deliver_webhook(task_id: str, state: str, run: int) -> Any:
@@ -57,8 +57,8 @@ def deliver_webhook(task_id: str, state: str, run: int) -> Any:
 @dramatiq.actor(
     queue_name="webhooks",
     max_attempts=delivery.MAX_ATTEMPTS,
-    min_backoff_seconds=delivery.MIN_BACKOFF_SECONDS,
-    max_backoff_seconds=delivery.MAX_BACKOFF_SECONDS,
+    min_backoff_seconds=settings.WEBHOOK_MIN_BACKOFF_SECONDS,
+    max_backoff_seconds=settings.WEBHOOK_MAX_BACKOFF_SECONDS,
     throws=(DocumentError,),
 )
 def deliver_batch_webhook(batch_id: str) -> Any:

@@ -79,6 +79,9 @@ class Environment:
     metrics_token: str
     webhook_secret: str
     webhook_allow_private: bool
+    webhook_timeout_seconds: int
+    webhook_min_backoff_seconds: int
+    webhook_max_backoff_seconds: int
     warnings: tuple[str, ...] = ()
     """Sentences about what was given and is not used."""
 
@@ -99,8 +102,10 @@ def read(file: Path | None = None) -> Environment:
     redis = _redis(reader, embedded=embedded_state.redis_url(data_dir))
     min_backoff = reader.integer("MIN_BACKOFF_SECONDS", 5, minimum=1, maximum=3600)
     max_backoff = reader.integer("MAX_BACKOFF_SECONDS", 600, minimum=1, maximum=86_400)
-    if max_backoff < min_backoff:
-        raise WrongSetting("MAX_BACKOFF_SECONDS", f"at least MIN_BACKOFF_SECONDS ({min_backoff})", str(max_backoff))
+    _require_order("", min_backoff, max_backoff)
+    webhook_min_backoff = reader.integer("WEBHOOK_MIN_BACKOFF_SECONDS", 10, minimum=1, maximum=3600)
+    webhook_max_backoff = reader.integer("WEBHOOK_MAX_BACKOFF_SECONDS", 6 * 3600, minimum=1, maximum=86_400)
+    _require_order("WEBHOOK_", webhook_min_backoff, webhook_max_backoff)
     s3_endpoint_url = reader.url("S3_ENDPOINT_URL", schemes=("http", "https"))
     s3_bucket = reader.text("S3_BUCKET")
     if s3_endpoint_url and not s3_bucket:
@@ -157,8 +162,17 @@ def read(file: Path | None = None) -> Environment:
         metrics_token=_metrics_token(reader, data_dir),
         webhook_secret=_webhook_secret(reader, data_dir),
         webhook_allow_private=reader.boolean("WEBHOOK_ALLOW_PRIVATE", False),
+        webhook_timeout_seconds=reader.integer("WEBHOOK_TIMEOUT_SECONDS", 10, minimum=1, maximum=60),
+        webhook_min_backoff_seconds=webhook_min_backoff,
+        webhook_max_backoff_seconds=webhook_max_backoff,
     )
     return replace(found, warnings=tuple(env_file.unknown_names(path, lines, reader.names_read)))
+
+
+def _require_order(prefix: str, minimum: int, maximum: int) -> None:
+    if maximum < minimum:
+        allowed = f"at least {prefix}MIN_BACKOFF_SECONDS ({minimum})"
+        raise WrongSetting(f"{prefix}MAX_BACKOFF_SECONDS", allowed, str(maximum))
 
 
 def _redis(reader: Reader, *, embedded: str) -> RedisOptions:

@@ -51,6 +51,9 @@ PUBLIC_URL = ENVIRONMENT.public_url
 METRICS_TOKEN = ENVIRONMENT.metrics_token
 WEBHOOK_SECRET = ENVIRONMENT.webhook_secret
 WEBHOOK_ALLOW_PRIVATE = ENVIRONMENT.webhook_allow_private
+WEBHOOK_TIMEOUT_SECONDS = ENVIRONMENT.webhook_timeout_seconds
+WEBHOOK_MIN_BACKOFF_SECONDS = ENVIRONMENT.webhook_min_backoff_seconds
+WEBHOOK_MAX_BACKOFF_SECONDS = ENVIRONMENT.webhook_max_backoff_seconds
 
 # --- The job ledger -------------------------------------------------------------------------------
 

@@ -28,10 +28,9 @@ from queueadmin.exceptions import JobCancelled, JobError, PermanentJobError
 
 logger = logging.getLogger(__name__)
 
-MIN_BACKOFF_SECONDS = 10
-MAX_BACKOFF_SECONDS = 6 * 3600
 MAX_ATTEMPTS = 27
-"""12 waits that double from 10 s to 6 h and 14 of 6 h, each three quarters of that on average: three days."""
+"""With the settings' backoff: 12 waits that double from 10 s to 6 h and 14 of 6 h, each three quarters of that on
+average, are three days."""
 
 LONGEST_RETRY_AFTER_SECONDS = 24 * 3600
 """A receiver may slow us down, but not put an event off for ever."""

@@ -16,7 +16,10 @@ from tests.servers import S3Server
 if TYPE_CHECKING:
     from tests.end_to_end.service import Service
 
-QUICK = {"MIN_BACKOFF_SECONDS": "1", "MAX_BACKOFF_SECONDS": "1"}
+QUICK = {
+    "MIN_BACKOFF_SECONDS": "1", "MAX_BACKOFF_SECONDS": "1",
+    "WEBHOOK_MIN_BACKOFF_SECONDS": "1", "WEBHOOK_MAX_BACKOFF_SECONDS": "1",
+}  # fmt: skip
 
 
 @pytest.fixture

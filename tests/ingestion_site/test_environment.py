@@ -75,6 +75,8 @@ WRONG = [
     ("MAX_DOCUMENT_BYTES", "-1", "from 1 to"),
     ("MAX_ATTEMPTS", "0", "from 1 to 100"),
     ("MAX_BACKOFF_SECONDS", "2", "at least MIN_BACKOFF_SECONDS (5)"),
+    ("WEBHOOK_MAX_BACKOFF_SECONDS", "2", "at least WEBHOOK_MIN_BACKOFF_SECONDS (10)"),
+    ("WEBHOOK_TIMEOUT_SECONDS", "0", "a whole number from 1 to 60"),
     ("EXTRACTION_TIMEOUT_SECONDS", "none", "a whole number"),
     ("WORKER_PROCESSES", "0", "from 1 to 256"),
     ("WORKER_THREADS", "999", "from 1 to 256"),

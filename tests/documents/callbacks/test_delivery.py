@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from documents import batches
+from documents import batches, tasks
 from documents.callbacks import delivery, events
 from documents.callbacks.addresses import CallbackRefused
 from documents.callbacks.client import CallbackUnreachable
@@ -167,10 +167,11 @@ def test_the_end_of_an_earlier_run_is_told_as_it_was() -> None:
 
 
 def test_the_schedule_spans_about_three_days() -> None:
-    # Given the actor's options and the mean of the jitter (three quarters of a step)
+    # Given the actor's options, as the settings are by default, and the mean of the jitter (three quarters of a step)
+    options = tasks.deliver_webhook.options
     steps = [
-        0.75 * min(delivery.MAX_BACKOFF_SECONDS, delivery.MIN_BACKOFF_SECONDS * 2**failure)
-        for failure in range(delivery.MAX_ATTEMPTS - 1)
+        0.75 * min(options["max_backoff_seconds"], options["min_backoff_seconds"] * 2**failure)
+        for failure in range(options["max_attempts"] - 1)
     ]
     # Then the last attempt comes three days after the first
     assert 2.75 <= sum(steps) / 86400 <= 3.25
