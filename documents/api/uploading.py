@@ -87,6 +87,7 @@ class UploadParser(BaseParser):
         """Raises Problem: body_too_large, malformed_body, invalid_request."""
         request = (parser_context or {})["request"]
         spool = Spool(request, limit=settings.MAX_DOCUMENT_BYTES)
+        _require_fitting(request, stream, limit=spool.limit)
         try:
             return self._parsed(request, stream, spool)
         except BaseException:
@@ -100,13 +101,29 @@ class UploadParser(BaseParser):
             raise Problem("malformed_body", f"The body is not multipart/form-data: {error}.") from None
         if spool.is_too_large:
             drain(stream)
-            raise Problem("body_too_large", f"The document is larger than {spool.limit:,} bytes.")
+            raise _too_large(spool.limit)
         if spool.files > 1 or (spool.files and "file" not in files):
             sentence = "Send exactly one file, as the part named file."
             raise Problem("invalid_request", "Some fields are invalid; see errors.", errors={"file": [sentence]})
         if "file" in files:
             cast(Any, files["file"]).sha256 = spool.digest.hexdigest()
         return DataAndFiles(data, files)
+
+
+def _require_fitting(request: Any, stream: IO[Any], *, limit: int) -> None:
+    """Refuse what announces more than a document and its fields before it is received. Raises Problem.
+
+    Who waits for "100 Continue" (curl, for what is large) has sent nothing yet, and reading would ask for it.
+    """
+    announced = request.META.get("CONTENT_LENGTH") or "0"
+    if announced.isdecimal() and int(announced) > limit + settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        if request.META.get("HTTP_EXPECT", "").lower() != "100-continue":
+            drain(stream)
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("body_too_large", f"The document is larger than {limit:,} bytes.")
 
 
 class UploadDocument(ApiView):
