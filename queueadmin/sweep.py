@@ -85,8 +85,16 @@ def _publish_missing(sets: ReadySets, queue: str, jobs: Sequence[Waiting]) -> in
 class Sweeper:
     """Sweeps in steps: regularly, and soon after somebody wanted it."""
 
-    def __init__(self, sets: ReadySets, *, every_seconds: float, measures: Measures) -> None:
+    def __init__(
+        self,
+        sets: ReadySets,
+        *,
+        every_seconds: float,
+        measures: Measures,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sets = sets
+        self._clock = clock
         self._every = every_seconds
         self._measures = measures
         self._pages: Iterator[Swept] | None = None
@@ -106,13 +114,13 @@ class Sweeper:
 
     def step(self, wanted: threading.Event) -> None:
         """Begin a sweep if one is due or `wanted`, and sweep for a moment. Raises BrokerUnavailable."""
-        if self._pages is None and time.monotonic() >= self._rested_at:
+        if self._pages is None and self._clock() >= self._rested_at:
             self._begin(wanted)
         if self._pages is not None:
             self._go_on(self._pages)
 
     def _begin(self, wanted: threading.Event) -> None:
-        now, after_fault = time.monotonic(), wanted.is_set()
+        now, after_fault = self._clock(), wanted.is_set()
         if not after_fault and now < self._next:
             return
         wanted.clear()
@@ -122,13 +130,13 @@ class Sweeper:
         self._pages = sweep_pages(self._sets, spare_young=not after_fault)
 
     def _go_on(self, pages: Iterator[Swept]) -> None:
-        pause_at = time.monotonic() + _STEP_SECONDS
+        pause_at = self._clock() + _STEP_SECONDS
         for swept in pages:
             self._measures.add(REPUBLISHED, amount=swept.republished - self._swept.republished)
             self._swept = swept
-            if time.monotonic() > pause_at:
+            if self._clock() > pause_at:
                 return
-        self._end(time.monotonic())
+        self._end(self._clock())
 
     def _end(self, now: float) -> None:
         self._pages = None

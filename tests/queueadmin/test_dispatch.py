@@ -15,14 +15,12 @@ import pytest
 import redis
 from django.utils import timezone
 
-from queueadmin import lifecycle, lookup, presence
+from queueadmin import lifecycle, presence
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.dispatch import Chore, Dispatcher, Timetable, lost_workers
-from queueadmin.jobs import order_key_now
 from queueadmin.models import Job, JobEvent, WorkerProcess
 from queueadmin.states import State
-from queueadmin.sweep import sweep, sweep_pages
-from tests.queueadmin.factories import claimed, new_job, submitted
+from tests.queueadmin.factories import claimed, submitted
 from tests.servers import wait_until
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -50,48 +48,6 @@ def ended_process() -> Iterator[tuple[int, str]]:
     yield process.pid, started
 
 
-def test_the_sweep_publishes_exactly_what_is_missing(broker: LedgerRedisBroker) -> None:
-    # Given pending jobs of two queues and priorities, some of them published
-    ids = [submitted(queue=queue, priority=priority) for queue in ("a", "b") for priority in (0, 5) for _ in range(5)]
-    everything = sorted(Job.objects.values_list("pk", flat=True))
-    sweep(broker.ready_sets, spare_young=False)
-    broker.ready_sets.remove(lookup.waiting(ids[:3]))
-    # When it sweeps
-    swept = sweep(broker.ready_sets, spare_young=False)
-    # Then it put back the three, and every job is there once, in its band
-    assert (swept.pending, swept.republished) == (20, 3)
-    members = [
-        job for queue in ("a", "b") for band in ("high", "normal")
-        for job, _ in broker.ready_sets.members(queue, band, start=0, count=100)
-    ]  # fmt: skip
-    assert sorted(members) == everything
-    assert broker.ready_sets.depth("a") == {"high": 5, "normal": 5}
-
-
-def test_the_sweep_leaves_jobs_alone_that_are_just_being_published(broker: LedgerRedisBroker) -> None:
-    submitted()
-    assert sweep(broker.ready_sets).pending == 0
-
-
-def test_the_sweep_sees_jobs_of_a_host_whose_clock_is_ahead(broker: LedgerRedisBroker) -> None:
-    # Given a job that was accepted by a host whose clock is an hour ahead, and never published
-    submitted(order_key=order_key_now() + 3600 * 1_000_000)
-    # Then the next regular sweep publishes it, not the one in an hour
-    assert sweep(broker.ready_sets).republished == 1
-
-
-def test_a_sweep_can_stop_after_any_page_and_go_on_later(broker: LedgerRedisBroker) -> None:
-    # Given more jobs than a page holds
-    lifecycle.submit([new_job() for _ in range(2300)])
-    # When it is taken page by page
-    pages = sweep_pages(broker.ready_sets, spare_young=False)
-    first = next(pages)
-    # Then the oldest are published first, and the rest when it goes on
-    assert (first.pending, broker.ready_sets.depth("q")["normal"]) == (1000, 1000)
-    *_, last = pages
-    assert (last.pending, last.republished, broker.ready_sets.depth("q")["normal"]) == (2300, 2300, 2300)
-
-
 def test_a_process_that_does_not_lead_has_the_leader_sweep_soon(
     broker: LedgerRedisBroker, run_worker: Callable[..., object]
 ) -> None:
@@ -105,15 +61,6 @@ def test_a_process_that_does_not_lead_has_the_leader_sweep_soon(
     broker.runtime.sweep_wanted.set()
     # Then the leader finds Redis as if it had lost its memory, which makes it sweep
     wait_until(broker.ready_sets.epoch_is_new, seconds=5, what="the wish to arrive")
-
-
-def test_the_sweep_pages_through_jobs_of_one_instant(broker: LedgerRedisBroker) -> None:
-    for _ in range(30):
-        submitted(order_key=1000)
-
-    first = lookup.pending_page("q", after=None, due_before=2000, limit=20)
-    rest = lookup.pending_page("q", after=(first[-1].order_key, first[-1].id), due_before=2000, limit=20)
-    assert len({job.id for job in first + rest}) == 30
 
 
 def test_a_silent_worker_is_lost_and_its_jobs_run_again() -> None:
