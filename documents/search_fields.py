@@ -10,13 +10,18 @@ from django.db.models import Q
 
 from documents.models import IngestionTask
 from queueadmin.ids import first_id_at
-from queueadmin.search.fields import Condition, Field, register, register_free_text
+from queueadmin.search.fields import Condition, Field, ids, register, register_free_text
 from queueadmin.search.query import WINDOW
 
 
 def _requests(lookup: str, values: Sequence[str], now: datetime) -> Q:
     """Jobs whose request has one of the values."""
     return Q(pk__in=IngestionTask.objects.filter(**{f"{lookup}__in": list(values)}).values("pk"))
+
+
+def _batches(values: Sequence[str], now: datetime) -> Q:
+    """Jobs whose document came with one of the batches."""
+    return Q(pk__in=IngestionTask.objects.filter(ids("batch_id", values, now)).values("pk"))
 
 
 def _file_names(values: Sequence[str], now: datetime) -> Q:
@@ -40,6 +45,7 @@ _type: dict[str, Condition] = {":": partial(_requests, "content_type")}
 
 _register("document", "the document's id", _document, "document:inv-2026-7", is_indexed=True)
 _register("user", "the user who submitted it", _user, "user:ada", is_indexed=True)
+_register("batch", "the batch that it was submitted with", {":": _batches}, "batch:0199...", is_indexed=True)
 _register("file", "the file's name; with ~ part of it, of the last days", _file, "file~report", is_indexed=False)
 _register("type", "the declared content type", _type, "type:application/pdf", is_indexed=False)
 register_free_text(_words)

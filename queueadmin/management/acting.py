@@ -20,7 +20,7 @@ from queueadmin.management.shell import Options, Shell, ids_of, who
 from queueadmin.operations import OperationResult, QueueResult
 from queueadmin.states import State
 
-_SELECTS = ("state", "queue", "actor", "tenant", "document", "user", "error", "since", "until")
+_SELECTS = ("state", "queue", "actor", "tenant", "document", "user", "batch", "error", "since", "until")
 _CHOSEN_STATES = {"dead_letter": State.DEAD_LETTER, "failed": State.FAILED, "cancelled": State.CANCELLED}
 _Act = Callable[..., OperationResult]
 

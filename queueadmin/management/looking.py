@@ -24,7 +24,7 @@ from queueadmin.states import State
 _FOLLOW_UPS = 100
 """Follow-up jobs that `status` shows at most: one for each end of the job."""
 
-_TERMS = ("state", "queue", "actor", "tenant", "document", "user", "error")
+_TERMS = ("state", "queue", "actor", "tenant", "document", "user", "batch", "error")
 """Options that are terms of a search, under the same names."""
 
 

@@ -130,6 +130,7 @@ def _add_selection(parser: CommandParser, *, limit: int, positional: bool = True
     parser.add_argument("--tenant", help="whose they are")
     parser.add_argument("--document", metavar="ID", help="the document's id, as the client named it")
     parser.add_argument("--user", metavar="ID", help="the user's id, as the client named it")
+    parser.add_argument("--batch", metavar="ID", help="the batch that it was submitted with")
     parser.add_argument("--error-code", dest="error", metavar="CODE")
     parser.add_argument("--since", metavar="TIME", help="created since: 2h, 3d, 2026-01-31 or 2026-01-31T14:30")
     parser.add_argument("--until", metavar="TIME", help="created before")
