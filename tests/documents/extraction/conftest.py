@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import hashlib
 import io
+import socket
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -124,6 +126,38 @@ def _rc4(key: bytes, data: bytes) -> bytes:
         state[i], state[j] = state[j], state[i]
         out.append(byte ^ state[(state[i] + state[j]) % 256])
     return bytes(out)
+
+
+class Listener:
+    """A server that nobody should ask: `url` names something on it, `reached` holds the beginning of each request."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self.url = f"http://127.0.0.1:{server.getsockname()[1]}/x.png"
+        self.reached: list[bytes] = []
+        self._server = server
+
+    def serve(self) -> None:
+        """Answer until the socket is closed."""
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            with connection:
+                self.reached.append(connection.recv(200))
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A server on the loopback that writes down who asks it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        made = Listener(server)
+        thread = threading.Thread(target=made.serve)
+        thread.start()
+        yield made
+        server.shutdown(socket.SHUT_RDWR)  # Wakes `accept`; closing alone would not.
+        thread.join()
 
 
 @pytest.fixture

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import zipfile
 import zlib
 
-from tests.documents.extraction.conftest import SAMPLES, zipped
-from tests.documents.extraction.legacy import doc, ppt
+from PIL import Image
+
+from tests.documents.extraction.conftest import SAMPLES, ole, zipped
+from tests.documents.extraction.legacy import chart, doc, msg, ppt, text_box, word_art, word_perfect_42, xls
 
 TEXT = frozenset({"completed"})
 REFUSED = frozenset({"damaged", "unsupported_type"})
@@ -36,7 +40,7 @@ class Hostile:
 
 
 def fixtures() -> dict[str, bytes]:
-    """Return one small document of every format, by file name."""
+    """Return one small document of every format, by file name. Not xlsb: nothing that pip installs writes it."""
     found = {
         path.name: path.read_bytes()
         for path in sorted(SAMPLES.iterdir())
@@ -48,11 +52,29 @@ def fixtures() -> dict[str, bytes]:
         "<text:h>Heading</text:h><text:p>A paragraph of an open document.</text:p>"
         "</office:text></office:body></office:document-content>"
     )
+    cells = (
+        '<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
+        'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" '
+        'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"><office:body><office:spreadsheet>'
+        '<table:table table:name="Sheet"><table:table-row><table:table-cell office:value-type="string">'
+        "<text:p>Rent</text:p></table:table-cell></table:table-row></table:table>"
+        "</office:spreadsheet></office:body></office:document-content>"
+    )
     chapter = "<html><body><h1>One</h1><p>It was a bright cold day in April.</p></body></html>"
     return {
         **found,
+        **{f"gradient.{kind}": _picture(kind) for kind in ("gif", "jpg", "tiff")},
         "old.doc": doc("A letter of 1999.\r", "Второй абзац\r"),
-        "old.ppt": ppt([("Title", "A text box", "The notes")]),
+        "old.ppt": ppt([("Title", "A text box that says more", "The notes")], shapes=word_art("Grand opening")),
+        "older.ppt": ole(("PP40", b"\x01\x82\xc1\xffDigital Library initiatives\rParis, September\0\xae\x9d\xc0")),
+        "old.xls": xls(
+            {(0, 0): "Year", (1, 0): 2024.0}, above=text_box("Checked by Ada") + chart("Exports", {"France": 1.5})
+        ),
+        "mail.msg": msg("Grüße".encode("cp1252"), "The body of a mail.", html=b"<p>The body</p>", code_page=65001),
+        "letter.wpd": word_perfect_42("The quick brown fox jumps over it.", "Nobody knew why he had."),
+        "table.tsv": b"name\tcity\tyear\nAda\tLondon\t1815\nGrace\tNew York\t1906\n",
+        "open.ods": zipped({"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "content.xml": cells}),
+        "open.odp": zipped({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": content}),
         "note.rtf": rb"{\rtf1\ansi{\fonttbl{\f0 Arial;}}\f0 A note in \b rich\b0 text.\par}",
         "open.odt": zipped({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": content}),
         "data.xml": b"<?xml version='1.0'?><root><entry>one</entry><entry>two</entry></root>",
@@ -67,6 +89,13 @@ def fixtures() -> dict[str, bytes]:
             }
         ),
     }
+
+
+def _picture(kind: str) -> bytes:
+    """Return a small picture without letters, so that looking for some takes little."""
+    out = io.BytesIO()
+    Image.linear_gradient("L").resize((48, 48)).save(out, {"jpg": "JPEG", "gif": "GIF", "tiff": "TIFF"}[kind])
+    return out.getvalue()
 
 
 def docx(body: str, *, prolog: str = "", more: dict[str, bytes | str] | None = None, compress: bool = False) -> bytes:
@@ -156,6 +185,28 @@ def calling_home(url: str) -> dict[str, bytes]:
         b'access-type=URL; URL="' + url.encode() + b'"\r\n\r\nContent-Type: text/plain\r\n\r\ntext',
         "a.md": f"![picture]({url})\n\ntext".encode(),
         "a.pdf": pdf,
+        "a.pptx": _related("slides.pptx", "ppt/slides", "slide1.xml", relation),
+        "a.xlsx": _related("budget.xlsx", "xl/worksheets", "sheet1.xml", relation),
+        "a.ods": zipped({"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "content.xml": odt}),
+        "a.odp": zipped({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": odt}),
+        "a.msg": msg("A mail", html=html),
+        "a.epub": zipped(
+            {
+                "mimetype": "application/epub+zip",
+                "META-INF/container.xml": f'<!DOCTYPE c SYSTEM "{url}"><container><rootfiles>'
+                '<rootfile full-path="a.opf"/></rootfiles></container>',
+                "a.opf": f'<package><manifest><item id="a" href="a.xhtml"/><item id="b" href="{url}"/></manifest>'
+                '<spine><itemref idref="a"/><itemref idref="b"/></spine></package>',
+                "a.xhtml": html,
+            }
+        ),
         "a.doc": doc(f'\x13 INCLUDEPICTURE "{url}" \\d \x14text\x15\r'),
         "a.csv": f'=WEBSERVICE("{url}"),text,x\n=IMAGE("{url}"),b,c\n'.encode(),
     }
+
+
+def _related(sample: str, folder: str, part: str, relations: str) -> bytes:
+    """Return a sample whose part refers to what `relations` names outside the file."""
+    with zipfile.ZipFile(SAMPLES / sample) as archive:
+        parts: dict[str, bytes | str] = {name: archive.read(name) for name in archive.namelist()}
+    return zipped({**parts, f"{folder}/_rels/{part}.rels": relations})

@@ -25,6 +25,7 @@ def doc(*pieces: str, flags: int = 0) -> bytes:
     clx = b"\2" + struct.pack("<I", len(table)) + table
     fib = bytearray(start)
     struct.pack_into("<HHHHHH", fib, 0, 0xA5EC, 0x00C1, 0, 0x0409, 0, 0x0200 | flags)
+    struct.pack_into("<II", fib, 0x0018, start, start + len(body))
     struct.pack_into("<II", fib, 0x01A2, 0, len(clx))
     return ole(("WordDocument", bytes(fib) + body), ("1Table", clx))
 
