@@ -137,7 +137,7 @@ def _page(matching: QuerySet[Job], cursor: UUID | None) -> list[UUID]:
 
 
 def _do_page(bulk: BulkOperation, ids: list[UUID]) -> None:
-    done = operations.carry_out(bulk.operation, ids, by=bulk.by, **bulk.options)
+    done = operations.carry_out(bulk.operation, ids, operations.Author(by=bulk.by, log_id=bulk.log_id), **bulk.options)
     left = operations.why_not([job_id for job_id in ids if job_id not in done], bulk.operation.removesuffix("_now"))
     bulk.refused = dict(Counter(bulk.refused) + Counter(left.values()))
     bulk.cursor, bulk.seen, bulk.done = ids[-1], bulk.seen + len(ids), bulk.done + len(done)

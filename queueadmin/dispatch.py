@@ -247,10 +247,14 @@ class Dispatcher(threading.Thread):
         self._sweeper.step(self._sweep_wanted)
 
     def _start_periodic(self) -> None:
-        """Send each periodic actor whose lease ran out: the lease lasts as long as the period."""
+        """Send each periodic actor whose lease ran out: the lease lasts as long as the period.
+
+        A paused one keeps its lease untaken, so that it runs as soon as it is resumed, if it is due by then.
+        """
+        paused = lookup.paused_periodic()
         for actor in list(self._actors.values()):
             every = actor.options.get("every_seconds")
-            if every:
+            if every and actor.actor_name not in paused:
                 self._send_when_due(actor, every)
 
     def _send_when_due(self, actor: Actor[Any, Any], every: float) -> None:

@@ -50,7 +50,13 @@ EDGES = (
         "its worker is gone; a dead letter after too many crashes, cancelled if that was asked for",
     ),
     _edge("cancel", WAITING, (State.CANCELLED,), "operator", "stopped before it ran"),
-    _edge("retry", ENDED, (State.PENDING,), "operator", "queued again with fresh attempts and the same id"),
+    _edge(
+        "retry",
+        ENDED,
+        (State.PENDING, State.SCHEDULED),
+        "operator",
+        "queued again with fresh attempts and the same id; scheduled when it is to run later",
+    ),
     _edge(
         "retry_now",
         (State.SCHEDULED, State.RETRYING),

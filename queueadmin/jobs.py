@@ -49,6 +49,27 @@ class NewJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What a person changes of a job when retrying it; None leaves a thing as it is.
+
+    `delay` is seconds until it runs; `kwargs` replace the keyword arguments of its actor.
+    """
+
+    priority: int | None = None
+    max_attempts: int | None = None
+    delay: float = 0.0
+    kwargs: dict[str, Any] | None = None
+
+    def described(self) -> dict[str, Any]:
+        """What is changed, for the audit; of the arguments only that they are."""
+        given = {
+            "priority": self.priority, "max_attempts": self.max_attempts, "delay": round(self.delay, 1) or None,
+            "arguments": None if self.kwargs is None else "changed",
+        }  # fmt: skip
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ready:
     """A pending job as the ready set needs it. `given_back`: it was in line before, and does not line up anew."""
 

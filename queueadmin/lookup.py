@@ -12,7 +12,7 @@ from uuid import UUID
 
 from queueadmin import sql
 from queueadmin.jobs import Ready, Waiting
-from queueadmin.sql import CONTROL, JOB, Row
+from queueadmin.sql import CONTROL, JOB, PERIODIC, Row
 from queueadmin.states import LIVE
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
@@ -43,6 +43,11 @@ def pending_up_to(queue: str, limit: int) -> int:
 
 def paused_queues() -> frozenset[str]:
     return frozenset(row["queue"] for row in sql.query(f"SELECT queue FROM {CONTROL} WHERE paused_at IS NOT NULL"))
+
+
+def paused_periodic() -> frozenset[str]:
+    """The periodic actors that operators have paused."""
+    return frozenset(row["actor"] for row in sql.query(f"SELECT actor FROM {PERIODIC}"))
 
 
 def waiting(ids: Sequence[UUID]) -> list[Ready]:

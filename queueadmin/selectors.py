@@ -58,6 +58,8 @@ class QueueSummary:
     paused_at: datetime | None = None
     paused_by: str = ""
     reason: str = ""
+    resume_at: datetime | None = None
+    """When the dispatcher resumes it by itself."""
     workers: int = 0
     """Live workers that take jobs from it."""
     concurrency_limit: int | None = None
@@ -70,6 +72,11 @@ class QueueSummary:
     @property
     def is_paused(self) -> bool:
         return self.paused_at is not None
+
+    @property
+    def is_draining(self) -> bool:
+        """Paused, and something still runs."""
+        return self.is_paused and bool(self.counts[State.PROCESSING])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +134,7 @@ class TimelineEntry:
     after: float | None
     worker: str
     detail: dict[str, Any] = field(default_factory=dict)
+    worker_id: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +196,14 @@ def _by_queue(rows: Sequence[str], states: Sequence[State], **wanted: str | None
 def pending_count(queue: str) -> int:
     """How many jobs of one queue are pending, all of them."""
     row = sql.query(f"SELECT count(*) AS n FROM {JOB} WHERE state = 'pending' AND queue = %(queue)s", {"queue": queue})
+    return int(row[0]["n"])
+
+
+def running_count(queue: str) -> int:
+    """How many jobs of one queue workers hold."""
+    row = sql.query(
+        f"SELECT count(*) AS n FROM {JOB} WHERE state = 'processing' AND queue = %(queue)s", {"queue": queue}
+    )
     return int(row[0]["n"])
 
 
@@ -274,6 +290,7 @@ def _summary(name: str, counts: dict[str, int] | None, control: QueueControl | N
         paused_at=control.paused_at if control else None,
         paused_by=control.paused_by if control else "",
         reason=control.reason if control else "",
+        resume_at=control.resume_at if control else None,
         workers=workers,
         concurrency_limit=control.concurrency_limit if control else None,
     )
@@ -356,6 +373,7 @@ def timeline(job_id: UUID) -> list[TimelineEntry]:
                 after=(event.at - entries[-1].at).total_seconds() if entries else None,
                 worker=names.get(event.worker_id, "") if event.worker_id is not None else "",
                 detail=detail,
+                worker_id=event.worker_id,
             )
         )
     return entries

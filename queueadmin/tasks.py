@@ -7,7 +7,8 @@ from uuid import UUID
 
 import dramatiq
 
-from queueadmin import bulk
+from queueadmin import bulk, operations
+from queueadmin.broker import get_ledger_broker
 from queueadmin.context import current_job
 
 
@@ -15,3 +16,7 @@ from queueadmin.context import current_job
 def run_bulk_operation(bulk_id: str) -> Any:
     """Carry out what a person asked for on all jobs of a search; a queue of its own, which no backlog delays."""
     return bulk.run(UUID(bulk_id), current_job())
+
+
+# No periodic actor: a job every second that mostly finds nothing to do would fill the ledger.
+get_ledger_broker().add_chore("resume paused queues", every_seconds=1.0, run=operations.resume_due)

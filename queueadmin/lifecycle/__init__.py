@@ -9,7 +9,15 @@ rendered from `edges.EDGES`, and a test walks every state x edge x stale token.
 from __future__ import annotations
 
 from queueadmin.lifecycle.dispatcher import promote, rescue
-from queueadmin.lifecycle.operator import cancel, change_priority, discard, request_cancel, retry, retry_now
+from queueadmin.lifecycle.operator import (
+    cancel,
+    change_priority,
+    discard,
+    request_cancel,
+    retry,
+    retry_changed,
+    retry_now,
+)
 from queueadmin.lifecycle.submission import submit
 from queueadmin.lifecycle.worker import (
     bury,
@@ -39,6 +47,7 @@ __all__ = [
     "request_cancel",
     "rescue",
     "retry",
+    "retry_changed",
     "retry_later",
     "retry_now",
     "still_owed",

@@ -17,7 +17,7 @@ from queueadmin.conf import queue_settings
 from queueadmin.management import tables
 from queueadmin.management.looking import terms_of
 from queueadmin.management.shell import Options, Shell, ids_of, who
-from queueadmin.operations import OperationResult, QueueResult
+from queueadmin.operations import OperationResult
 from queueadmin.states import State
 
 _SELECTS = ("state", "queue", "actor", "tenant", "document", "user", "batch", "error", "since", "until")
@@ -86,26 +86,6 @@ def _jobs(count: int) -> str:
 
 
 # -- on queues -----------------------------------------------------------------------------------
-
-
-def pause(shell: Shell, options: Options) -> bool:
-    """Let no worker take jobs from a queue."""
-    result = operations.pause(options["queue"], **who(options))
-    return _report_queue(shell, result, "paused" if result.changed else "paused already")
-
-
-def resume(shell: Shell, options: Options) -> bool:
-    """Let workers take jobs from a queue again."""
-    result = operations.resume(options["queue"], **who(options))
-    return _report_queue(shell, result, "running again" if result.changed else "running already")
-
-
-def _report_queue(shell: Shell, result: QueueResult, state: str) -> bool:
-    if shell.as_json:
-        shell.print_json(asdict(result))
-    else:
-        shell.console.print(tables.cell(f"{result.queue} is {state}."))
-    return True
 
 
 def purge(shell: Shell, options: Options) -> bool:

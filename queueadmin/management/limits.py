@@ -43,7 +43,7 @@ def limit(shell: Shell, options: Options) -> bool:
     return True
 
 
-def apply(options: Mapping[str, Any], who: Mapping[str, str]) -> LimitResult:
+def apply(options: Mapping[str, Any], who: operations.Who) -> LimitResult:
     """Raises UnknownQueue, InvalidLimit."""
     wanted = None if options["limit"] == _NONE else options["limit"]
     return operations.set_limit(wanted, queue=options["queue"], partition=options["partition"], **who)

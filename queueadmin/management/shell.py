@@ -73,6 +73,6 @@ def ids_of(texts: Sequence[str]) -> list[UUID]:
     return ids
 
 
-def who(options: Options) -> dict[str, str]:
+def who(options: Options) -> operations.Who:
     """Who acts and why, for the audit row."""
     return {"by": operations.shell_user(), "source": "cli", "reason": options["reason"]}

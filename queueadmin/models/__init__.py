@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queueadmin.models.controls import PartitionLimit, QueueControl
+from queueadmin.models.controls import PartitionLimit, PeriodicControl, QueueControl
 from queueadmin.models.counters import FailureMinute, FailureTotal, JobMinute, JobTotal, Measure, TotalsMark
 from queueadmin.models.jobs import Job, JobEvent, JobProgress
 from queueadmin.models.operations import AuditEntry, AuditHead, BulkOperation, OperationLog
@@ -23,6 +23,7 @@ __all__ = [
     "Measure",
     "OperationLog",
     "PartitionLimit",
+    "PeriodicControl",
     "QueueControl",
     "TotalsMark",
     "WorkerProcess",

@@ -1,4 +1,4 @@
-"""What operators set: for a queue, for a partition."""
+"""What operators set: for a queue, for a partition, for a periodic job."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ class QueueControl(models.Model):
     paused_at = models.DateTimeField(null=True)
     paused_by = models.CharField(max_length=150, blank=True, default="")
     reason = models.TextField(blank=True, default="")
+    resume_at = models.DateTimeField(null=True, help_text="When the dispatcher resumes it by itself.")
     concurrency_limit = models.IntegerField(null=True, help_text="Most jobs of it that run at once; empty: no limit.")
 
     class Meta:
@@ -23,10 +24,26 @@ class QueueControl(models.Model):
             ("limit_queue", "Can set concurrency limits"),
             ("repair_queue", "Can publish what the broker lacks"),
             ("run_periodic", "Can run periodic jobs now"),
+            ("pause_periodic", "Can pause and resume periodic jobs"),
         ]
 
     def __str__(self) -> str:
         return self.queue
+
+
+class PeriodicControl(models.Model):
+    """A periodic job that operators have paused: its row is there as long as it is."""
+
+    actor = models.CharField(max_length=200, primary_key=True)
+    paused_at = models.DateTimeField()
+    paused_by = models.CharField(max_length=150)
+    reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.actor
 
 
 class PartitionLimit(models.Model):

@@ -31,7 +31,10 @@ class OperationLog(models.Model):
         verbose_name = "operation"
         verbose_name_plural = "operations log"
         default_permissions = ("view",)
-        indexes = [models.Index(fields=["at"], name="operation_at")]
+        indexes = [
+            models.Index(fields=["at"], name="operation_at"),
+            models.Index(fields=["target", "at"], name="operation_target"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.operation} at {self.at:%Y-%m-%d %H:%M:%S}"

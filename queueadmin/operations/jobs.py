@@ -9,19 +9,25 @@ from uuid import UUID
 
 from queueadmin import edges, selectors
 from queueadmin.audit import Who, audited
-from queueadmin.operations.batches import BATCH, HIGHEST_PRIORITY, LOWEST_PRIORITY, carry_out
+from queueadmin.jobs import Changes
+from queueadmin.models import Job
+from queueadmin.operations.batches import BATCH, HIGHEST_PRIORITY, LOWEST_PRIORITY, Author, carry_out
+from queueadmin.operations.batches import retry_changed as retry_changed_job
 from queueadmin.operations.results import (
     CANCEL_REQUESTED,
     CLEANED_UP,
     NOT_FOUND,
     UNIQUE_KEY_HELD,
     Eligibility,
+    InvalidChange,
     OperationResult,
     Progress,
     untold,
 )
 from queueadmin.states import State
 
+MAX_ATTEMPTS = 100
+LONGEST_DELAY_SECONDS = 366 * 24 * 3600.0
 _REMEMBERED_IDS = 100
 """Ids that an audit row lists; each job's own events say who did what in any case."""
 
@@ -51,6 +57,26 @@ def change_priority(ids: Iterable[UUID], *, priority: int, **who: Unpack[Who]) -
     if not LOWEST_PRIORITY <= priority <= HIGHEST_PRIORITY:
         raise ValueError(f"A priority is a number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}.")
     return _on_jobs("priority", ids, who, priority=priority)
+
+
+def retry_changed(job_id: UUID, changes: Changes, **who: Unpack[Who]) -> OperationResult:
+    """Queue one failed, dead-lettered or cancelled job again with other options. Raises InvalidChange."""
+    _require_sound(changes)
+    with audited("retry", str(job_id), 1, **who) as log:
+        job = Job.objects.filter(pk=job_id).first()
+        log.done = int(job is not None and retry_changed_job(job, changes, Author.of(log)))
+        refused = {} if log.done else why_not([job_id], "retry")
+        log.detail = _detail([job_id], refused) | {"changes": changes.described()}
+    return OperationResult(log_id=log.pk, done=(job_id,) if log.done else (), refused=refused)
+
+
+def _require_sound(changes: Changes) -> None:
+    if changes.priority is not None and not LOWEST_PRIORITY <= changes.priority <= HIGHEST_PRIORITY:
+        raise InvalidChange(f"A priority is a number from {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}.")
+    if changes.max_attempts is not None and not 1 <= changes.max_attempts <= MAX_ATTEMPTS:
+        raise InvalidChange(f"A job may have from 1 to {MAX_ATTEMPTS} attempts.")
+    if not 0 <= changes.delay <= LONGEST_DELAY_SECONDS:
+        raise InvalidChange("A job runs now or later, within a year.")
 
 
 _TAKES: dict[str, tuple[State, ...]] = {
@@ -98,7 +124,7 @@ def _on_jobs(
     with audited(named, target, len(wanted), **who) as log:
         done: set[UUID] = set()
         for start in range(0, len(wanted), BATCH):
-            done.update(carry_out(operation, wanted[start : start + BATCH], by=who["by"], **options))
+            done.update(carry_out(operation, wanted[start : start + BATCH], Author.of(log), **options))
             log.done = len(done)
             on_progress(min(start + BATCH, len(wanted)))
         refused = why_not([job_id for job_id in wanted if job_id not in done], named)

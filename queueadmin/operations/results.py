@@ -39,7 +39,7 @@ class OperationResult:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueResult:
-    """What an operation on a queue did: `changed` jobs for a purge; 1 or 0 for pause and resume."""
+    """What an operation on a queue did: `changed` jobs for a purge; 1 or 0 for pause, drain and resume."""
 
     log_id: UUID
     queue: str
@@ -76,6 +76,46 @@ class UnknownQueue(QueueAdminError):
         names = ", ".join(known) or "none yet"
         super().__init__(f"There is no queue {clean_text(queue, 80)!r}. Known queues: {names}.")
         self.queue, self.known = queue, tuple(known)
+
+
+class UnknownPeriodic(QueueAdminError):
+    """There is no periodic job of that name."""
+
+    code = "unknown_periodic"
+    retryable = False
+
+    def __init__(self, actor: str, known: Sequence[str]) -> None:
+        names = ", ".join(known) or "none"
+        super().__init__(f"There is no periodic job {clean_text(actor, 80)!r}. Known ones: {names}.")
+        self.actor, self.known = actor, tuple(known)
+
+
+class DepthChanged(QueueAdminError):
+    """A queue holds much more or much less than whoever confirmed its purge was shown."""
+
+    code = "depth_changed"
+    retryable = False
+
+    def __init__(self, queue: str, *, expected: int, depth: int) -> None:
+        super().__init__(
+            f"Nothing was purged: {queue} held {expected} pending jobs when you were asked and holds {depth} now. "
+            "Look again and confirm the new number; a busy queue is better paused first."
+        )
+        self.queue, self.expected, self.depth = queue, expected, depth
+
+
+class InvalidTime(QueueAdminError):
+    """The moment cannot be used."""
+
+    code = "invalid_time"
+    retryable = False
+
+
+class InvalidChange(QueueAdminError):
+    """The job cannot be given these options."""
+
+    code = "invalid_change"
+    retryable = False
 
 
 class InvalidLimit(QueueAdminError):

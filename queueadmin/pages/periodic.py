@@ -2,79 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.db import transaction
-from django.db.models import Max, Sum
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils import timezone
-from dramatiq import get_broker
 
-from queueadmin import audit, lookup
-from queueadmin.models import JobMinute, Lease
+from queueadmin import display, operations
+from queueadmin import periodic as periodic_jobs
+from queueadmin.operations import PeriodicResult, UnknownPeriodic
 from queueadmin.pages.base import url
+from queueadmin.views.base import who_asks
+
+RUN, PAUSE = "queueadmin.run_periodic", "queueadmin.pause_periodic"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Periodic:
-    """An actor with a period. `every` in seconds; `last` is the hour or minute in which it ended last."""
+class PeriodicOperation:
+    """What a button does: its operation, the permission for it, and what is said before and after."""
 
-    actor: str
-    queue: str
-    every: float
-    next_at: datetime | None
-    last: datetime | None
-    failed: int
-    """Failed and dead-lettered runs of the last week."""
-    is_live: bool
-    """Whether one waits or runs now."""
+    label: str
+    permission: str
+    explanation: str
+    act: Callable[..., PeriodicResult]
+    done: str
+    otherwise: str
+
+
+OPERATIONS = {
+    "run": PeriodicOperation(
+        label="Run", permission=RUN, act=operations.run_periodic, otherwise="is under way already",
+        explanation="One is sent now; its next regular run stays where it is.", done="is sent",
+    ),
+    "pause": PeriodicOperation(
+        label="Pause", permission=PAUSE, act=operations.pause_periodic, otherwise="was paused already",
+        explanation="The dispatcher sends it no more. What is under way goes on.", done="is paused",
+    ),
+    "resume": PeriodicOperation(
+        label="Resume", permission=PAUSE, act=operations.resume_periodic, otherwise="was not paused",
+        explanation="The dispatcher sends it again, at once if its time has come meanwhile.",
+        done="is sent by itself again",
+    ),
+}  # fmt: skip
 
 
 def periodic(request: HttpRequest) -> dict[str, Any] | HttpResponse:
-    """GET lists them; POST sends one now, unless one is under way."""
+    """GET lists them, with `?actor=…&action=…` a question about one; POST runs, pauses or resumes it."""
     if request.method == "POST":
-        return _run_now(request)
-    return {"rows": rows(), "may_run": request.user.has_perm("queueadmin.run_periodic")}
+        return _act(request)
+    rows = periodic_jobs.rows()
+    return {
+        "rows": rows,
+        "may_run": request.user.has_perm(RUN),
+        "may_pause": request.user.has_perm(PAUSE),
+        "asked": _asked(request, {row.actor for row in rows}),
+    }
 
 
-def rows() -> list[Periodic]:
-    """Every periodic actor, by name."""
-    actors = {name: actor for name, actor in get_broker().actors.items() if actor.options.get("every_seconds")}
-    leases = dict(Lease.objects.filter(name__startswith="periodic:").values_list("name", "expires_at"))
-    week = JobMinute.objects.filter(actor__in=actors, minute__gte=timezone.now() - timedelta(days=7))
-    counted = week.values("actor").annotate(last=Max("minute"), a=Sum("failed"), b=Sum("dead_letter"))
-    ended = {row["actor"]: row for row in counted}
-    live = lookup.unique_key_holders([f"periodic:{name}" for name in actors])
-    return [
-        Periodic(
-            actor=name, queue=actor.queue_name, every=float(actor.options["every_seconds"]),
-            next_at=leases.get(f"periodic:{name}"[:64]), is_live=f"periodic:{name}" in live,
-            last=ended[name]["last"] if name in ended else None,
-            failed=ended[name]["a"] + ended[name]["b"] if name in ended else 0,
-        )
-        for name, actor in sorted(actors.items())
-    ]  # fmt: skip
+def _asked(request: HttpRequest, known: set[str]) -> dict[str, str] | None:
+    """What is asked about, if it exists and this person may do it."""
+    actor, action = request.GET.get("actor", ""), request.GET.get("action", "")
+    operation = OPERATIONS.get(action)
+    if operation is None or actor not in known or not request.user.has_perm(operation.permission):
+        return None
+    return {"actor": actor, "action": action, "label": operation.label, "explanation": operation.explanation}
 
 
-def _run_now(request: HttpRequest) -> HttpResponse:
-    name = request.POST.get("actor", "")
-    actor = get_broker().actors.get(name)
-    if actor is None or not actor.options.get("every_seconds"):
-        raise Http404("There is no such periodic job.")
-    key = f"periodic:{name}"
-    with audit.audited(
-        "run now", name, 1, by=request.user.get_username(), source="admin", user=request.user, reason=""
-    ) as log:
-        with transaction.atomic():
-            under_way = key in lookup.unique_key_holders([key])
-            if not under_way:
-                actor.send_with_options(unique_key=key)
-        log.done = int(not under_way)
-    if under_way:
-        messages.warning(request, f"{name} is under way already.")
-    else:
-        messages.success(request, f"{name} is sent; its next regular run stays where it is.")
+def _act(request: HttpRequest) -> HttpResponse:
+    operation = OPERATIONS.get(request.POST.get("action", ""))
+    needed = {RUN, PAUSE} if operation is None else {operation.permission}
+    if not any(request.user.has_perm(permission) for permission in needed):
+        raise PermissionDenied
+    if operation is None:
+        raise Http404("There is no such operation.")
+    try:
+        result = operation.act(request.POST.get("actor", ""), **who_asks(request))
+    except UnknownPeriodic as error:
+        raise Http404("There is no such periodic job.") from error
+    sentence = f"{result.actor} {operation.done if result.changed else operation.otherwise}."
+    (messages.success if result.changed else messages.warning)(request, display.visible(sentence))
     return HttpResponseRedirect(url("periodic"))

@@ -20,11 +20,8 @@ PAGES = (
         name="truth", title="Ledger and broker", view=truth, permission="queueadmin.view_queuecontrol",
         post_permission="queueadmin.repair_queue",
     ),
-    Page(
-        name="periodic", title="Periodic jobs", view=periodic, permission=SEE_JOBS,
-        post_permission="queueadmin.run_periodic",
-    ),
     # What it may do depends on the operation, so each view asks for that permission as well.
+    Page(name="periodic", title="Periodic jobs", view=periodic, permission=SEE_JOBS, post_permission=SEE_JOBS),
     Page(
         name="bulk_new", title="Bulk operation", view=bulk_new, permission=SEE_JOBS, post_permission=SEE_JOBS,
         route="bulk/new", in_menu=False,

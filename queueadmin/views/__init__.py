@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from queueadmin.views.job import job_page
 from queueadmin.views.job_operations import JOB_OPERATIONS, MAX_JOBS, confirm_jobs, ids_of, operate_on_jobs
-from queueadmin.views.queues import QUEUE_OPERATIONS, operate_on_queue, queue_page
+from queueadmin.views.queue_operations import QUEUE_OPERATIONS
+from queueadmin.views.queues import operate_on_queue, queue_page
 
 __all__ = [
     "JOB_OPERATIONS",

@@ -1,9 +1,7 @@
-"""The page of queues and workers, and operations on queues."""
+"""The page of queues and workers, and the confirmations of operations on queues."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -12,68 +10,28 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from queueadmin import inspection, operations, selectors
+from queueadmin import display, inspection, selectors
 from queueadmin.broker import get_ledger_broker
+from queueadmin.exceptions import QueueAdminError
 from queueadmin.models import Job
-from queueadmin.operations import QueueResult
+from queueadmin.operations import DepthChanged
 from queueadmin.views.base import number_of_jobs, operate_url, page_context, require, url, who_asks
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueueOperation:
-    """An operation on a queue as the admin offers it."""
-
-    name: str
-    label: str
-    permission: str
-    explanation: str
-    act: Callable[..., QueueResult]
-    is_destructive: bool = False
-
-
-QUEUE_OPERATIONS = {
-    operation.name: operation
-    for operation in (
-        QueueOperation(
-            name="pause",
-            label="Pause",
-            permission="queueadmin.pause_queue",
-            explanation="Workers take nothing more from it. What runs goes on, and new jobs are still accepted.",
-            act=operations.pause,
-        ),
-        QueueOperation(
-            name="resume",
-            label="Resume",
-            permission="queueadmin.pause_queue",
-            explanation="Workers take jobs from it again.",
-            act=operations.resume,
-        ),
-        QueueOperation(
-            name="purge",
-            label="Purge",
-            permission="queueadmin.purge_job",
-            explanation=(
-                "Every pending job of the queue is cancelled. Scheduled, retrying and running jobs stay. "
-                "Cancelled jobs can be retried until retention removes them."
-            ),
-            act=operations.purge,
-            is_destructive=True,
-        ),
-    )
-}
+from queueadmin.views.queue_operations import QUEUE_OPERATIONS, QueueForm, QueueOperation
 
 
 def queue_page(request: HttpRequest, model_admin: ModelAdmin[Any]) -> HttpResponse:
     """Queues and workers, from the ledger; beside it what the broker says, if it answers."""
     overview = inspection.overview(get_ledger_broker().ready_sets)
+    may = {name: request.user.has_perm(operation.permission) for name, operation in QUEUE_OPERATIONS.items()}
     context = {
         **page_context(request, model_admin, "Queues and workers"),
         "overview": overview,
         "has_jobs": Job.objects.exists(),
-        "can_pause": request.user.has_perm("queueadmin.pause_queue"),
-        "can_purge": request.user.has_perm("queueadmin.purge_job"),
+        "may": may,
+        "may_any": any(may.values()),
         "operate": {name: operate_url(model_admin, name) for name in QUEUE_OPERATIONS},
         "jobs_url": reverse(f"{model_admin.admin_site.name}:queueadmin_job_changelist"),
+        "limits": [limit for limit in selectors.limits_in_force() if limit.partition is not None],
         "paused": [queue.summary for queue in overview.queues if queue.summary.is_paused],
     }
     return TemplateResponse(request, "queueadmin/queues.html", context)
@@ -90,16 +48,44 @@ def operate_on_queue(request: HttpRequest, model_admin: ModelAdmin[Any], name: s
     if queue not in selectors.known_queues():
         raise Http404("There is no such queue.")
     if request.method != "POST":
-        return _confirm_queue(request, model_admin, operation, queue)
-    result = operation.act(queue, **who_asks(request))
-    _report_queue(request, operation, result)
+        return _confirm(request, model_admin, operation, queue, _form(request, operation, queue))
+    form = operation.form(request.POST)
+    if not form.is_valid():
+        return _confirm(request, model_admin, operation, queue, form)
+    return _act(request, model_admin, operation, queue, form)
+
+
+def _act(
+    request: HttpRequest, model_admin: ModelAdmin[Any], operation: QueueOperation, queue: str, form: QueueForm
+) -> HttpResponse:
+    try:
+        done, sentence = operation.tell(operation.act(queue=queue, **form.options(), **who_asks(request)))
+    except DepthChanged as error:
+        messages.error(request, display.visible(error))
+        return _confirm(request, model_admin, operation, queue, _form(request, operation, queue))
+    except QueueAdminError as error:
+        form.add_error(None, display.visible(error))
+        return _confirm(request, model_admin, operation, queue, form)
+    (messages.success if done else messages.warning)(request, display.visible(sentence))
     return HttpResponseRedirect(url(model_admin, "changelist"))
 
 
-def _confirm_queue(
-    request: HttpRequest, model_admin: ModelAdmin[Any], operation: QueueOperation, queue: str
+def _form(request: HttpRequest, operation: QueueOperation, queue: str) -> QueueForm:
+    """An empty form: of a limit with the one that is set, of a purge with the depth that is shown."""
+    initial: dict[str, Any] = {}
+    if operation.name == "purge":
+        initial = {"expected": selectors.pending_count(queue)}
+    elif operation.name == "limit":
+        partition = request.GET.get("partition")
+        set_now = {(one.queue, one.partition): one.limit for one in selectors.limits_in_force()}
+        initial = {"limit": set_now.get((queue, partition)), "partition": partition}
+    return operation.form(initial=initial)
+
+
+def _confirm(
+    request: HttpRequest, model_admin: ModelAdmin[Any], operation: QueueOperation, queue: str, form: QueueForm
 ) -> HttpResponse:
-    depth = selectors.pending_count(queue)
+    depth = form.initial.get("expected", selectors.pending_count(queue))
     is_purge = operation.name == "purge"
     context = {
         **page_context(request, model_admin, f"{operation.label} the queue {queue}?"),
@@ -107,18 +93,11 @@ def _confirm_queue(
         "action": operate_url(model_admin, operation.name),
         "queue": queue,
         "depth": depth,
+        "running": selectors.running_count(queue),
         "eligible": depth if is_purge else 1,
+        "form": form,
         "hidden": {"queue": queue},
         "submit": f"Cancel {number_of_jobs(depth)}" if is_purge else f"{operation.label} {queue}",
         "back": url(model_admin, "changelist"),
     }
     return TemplateResponse(request, "queueadmin/confirm.html", context)
-
-
-def _report_queue(request: HttpRequest, operation: QueueOperation, result: QueueResult) -> None:
-    if operation.name == "purge":
-        messages.success(request, f"{number_of_jobs(result.changed).capitalize()} of {result.queue} cancelled.")
-    elif result.changed:
-        messages.success(request, f"{result.queue} is {'paused' if operation.name == 'pause' else 'running again'}.")
-    else:
-        messages.warning(request, f"{result.queue} was already {'paused' if operation.name == 'pause' else 'running'}.")

@@ -6,8 +6,6 @@ from uuid import UUID, uuid4
 
 import dramatiq
 import pytest
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -19,6 +17,7 @@ from queueadmin.filters import BoundedPaginator
 from queueadmin.models import Job, JobEvent, OperationLog, QueueControl, WorkerProcess
 from queueadmin.states import State
 from tests.queueadmin.factories import WORKER, claimed, job_in, new_job, state_of, submitted
+from tests.queueadmin.people import staff, text_of
 from tests.servers import free_port
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -44,25 +43,9 @@ def without_redis(settings_of_queue: QueueSettings) -> Iterator[None]:
     away.close()
 
 
-def staff(*permissions: str, superuser: bool = False) -> Client:
-    """A browser of a staff user who has these permissions of queueadmin and no others."""
-    users = get_user_model().objects
-    made = users.create_user(f"user-{uuid4().hex[:8]}", is_staff=True, is_superuser=superuser)
-    made.user_permissions.set(Permission.objects.filter(codename__in=permissions, content_type__app_label="queueadmin"))
-    client = Client()
-    client.force_login(made)
-    return client
-
-
 @pytest.fixture
 def admin(db: None) -> Client:
     return staff(superuser=True)
-
-
-def text_of(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200, (url, answer.status_code)
-    return answer.content.decode()
 
 
 # -- lists ---------------------------------------------------------------------------------------
@@ -345,21 +328,25 @@ def test_pause_resume_and_purge_ask_first_and_leave_their_row(admin: Client) -> 
         before = (state_of(job_id), QueueControl.objects.filter(paused_at__isnull=False).exists())
         assert "q" in text_of(admin, f"{url}?queue=q")
         assert (state_of(job_id), QueueControl.objects.filter(paused_at__isnull=False).exists()) == before
-        assert admin.post(url, {"queue": "q", "reason": reason})["Location"] == QUEUES
+        assert admin.post(url, {"queue": "q", "reason": reason, "expected": 1})["Location"] == QUEUES
     logs = OperationLog.objects.order_by("at").values_list("operation", "reason", "done")
     assert list(logs) == [("pause", "upgrade", 1), ("purge", "bad batch", 1), ("resume", "", 1)]
     assert state_of(job_id) == State.CANCELLED
 
 
-@pytest.mark.parametrize(("operation", "permission"), [("pause", "pause_queue"), ("purge", "purge_job")])
+@pytest.mark.parametrize(
+    ("operation", "permission"),
+    [("pause", "pause_queue"), ("drain", "pause_queue"), ("purge", "purge_job"), ("limit", "limit_queue")],
+)
 def test_queue_operations_want_their_own_permission(operation: str, permission: str) -> None:
     submitted()
     url = f"{QUEUES}operate/{operation}/"
-    outsider = staff("view_queuecontrol", "pause_queue" if permission == "purge_job" else "purge_job")
+    others = {"pause_queue", "purge_job", "limit_queue"} - {permission}
+    outsider = staff("view_queuecontrol", *others)
     assert outsider.post(url, {"queue": "q"}).status_code == 403
     assert f"operate/{operation}/" not in text_of(outsider, QUEUES)
     assert not OperationLog.objects.exists()
-    assert staff("view_queuecontrol", permission).post(url, {"queue": "q"}).status_code == 302
+    assert staff("view_queuecontrol", permission).post(url, {"queue": "q", "expected": 1}).status_code == 302
 
 
 @pytest.mark.parametrize("queue", ["", "nope", "q\x00", "../q"])

@@ -18,7 +18,7 @@ from django.utils import timezone
 from queueadmin import lifecycle, presence
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.dispatch import Chore, Dispatcher, Timetable, lost_workers
-from queueadmin.models import Job, JobEvent, WorkerProcess
+from queueadmin.models import Job, JobEvent, PeriodicControl, WorkerProcess
 from queueadmin.states import State
 from tests.queueadmin.factories import claimed, submitted
 from tests.servers import wait_until
@@ -135,6 +135,19 @@ def test_a_timetable_answers_once_per_period() -> None:
     assert not table.due("a", 5)
     now[0] = 5.0
     assert table.due("a", 5)
+
+
+def test_a_paused_periodic_actor_is_not_sent_until_it_is_resumed(
+    broker: LedgerRedisBroker, run_worker: Callable[..., object]
+) -> None:
+    for name in ("tick", "tock"):
+        dramatiq.actor(lambda: None, actor_name=name, queue_name="q", broker=broker, every_seconds=3600)
+    PeriodicControl.objects.create(actor="tick", paused_at=timezone.now(), paused_by="Ada")
+    run_worker()
+    wait_until(lambda: Job.objects.filter(actor="tock").exists(), seconds=10, what="the job that is not paused")
+    assert not Job.objects.filter(actor="tick").exists()
+    PeriodicControl.objects.all().delete()
+    wait_until(lambda: Job.objects.filter(actor="tick").exists(), seconds=15, what="the job that is resumed")
 
 
 def test_a_periodic_actor_is_sent_once_per_period(broker: LedgerRedisBroker, run_worker: Callable[..., object]) -> None:

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from queueadmin import lifecycle
 from queueadmin.hand import Hand
-from queueadmin.jobs import ClaimedJob, Ready
+from queueadmin.jobs import Claim, ClaimedJob, Ready
 from queueadmin.ledger import Claimer, Writer
 from queueadmin.models import Job, JobEvent
 from queueadmin.states import State
@@ -195,8 +195,8 @@ def test_a_claim_whose_reply_was_lost_is_cleared_up_without_a_second_attempt() -
         yield "act"
 
     taken = claimer.claim([first], actors())
-    claimer._unclear = [lifecycle.Claim(id=held.job.id, token=held.job.token) for held in taken.held] + [
-        lifecycle.Claim(id=second, token=uuid.uuid4())
+    claimer._unclear = [Claim(id=held.job.id, token=held.job.token) for held in taken.held] + [
+        Claim(id=second, token=uuid.uuid4())
     ]
     # When it clears up
     again = claimer.clear_up(["act"])

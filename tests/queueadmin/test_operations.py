@@ -162,7 +162,7 @@ def test_discard_gives_up_dead_letters_only() -> None:
     result = operations.discard([dead, failed], **WHO)
     # Then
     assert (result.done, result.refused) == ((dead,), {failed: "failed"})
-    assert JobEvent.objects.filter(job_id=dead).latest("id").detail == {"by": "Ada"}
+    assert JobEvent.objects.filter(job_id=dead).latest("id").detail == {"by": "Ada", "operation": str(result.log_id)}
 
 
 # -- queues --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from queueadmin import lifecycle, presence
 from queueadmin.broker import LedgerRedisBroker
+from queueadmin.jobs import Ready
 from queueadmin.management import tables
 from queueadmin.models import Job, OperationLog, QueueControl, WorkerProcess
 from queueadmin.states import State
@@ -338,11 +339,39 @@ def test_pause_and_resume() -> None:
         queue("pause", "nope")
 
 
+def test_a_pause_ends_by_itself_and_a_drain_waits_for_what_runs() -> None:
+    job = claimed(submitted())
+    assert queue("pause", "q", "--for", "30m") == "q is paused for 30 m 00 s.\n"
+    assert QueueControl.objects.get(pk="q").resume_at is not None
+    queue("resume", "q")
+    code, text = refused("drain", "q", "--wait", "0s", "--reason", "upgrade")
+    assert (code, text) == (1, "q is paused, and 1 of its jobs still run.\n")
+    lifecycle.finish([lifecycle.complete(job)], worker_id=WORKER)
+    assert queue("drain", "q") == "q is paused, and nothing of it runs.\n"
+    with pytest.raises(CommandError, match="no length of time"):
+        queue("pause", "q", "--for", "soon")
+
+
+def test_periodic_jobs_are_listed_run_paused_and_resumed(broker: LedgerRedisBroker) -> None:
+    dramatiq.actor(lambda: None, actor_name="nightly", broker=broker, queue_name="q", every_seconds=3600)
+    assert queue("periodic", "run", "nightly") == "nightly is sent.\n"
+    assert refused("periodic", "run", "nightly") == (1, "nightly is under way already.\n")
+    assert queue_json("periodic", "pause", "nightly", "--reason", "noisy")["changed"]
+    (row,) = queue_json("periodic")
+    assert (row["actor"], row["reason"], row["every"]) == ("nightly", "noisy", 3600.0)
+    assert "under way" in queue("periodic")
+    assert queue("periodic", "resume", "nightly") == "nightly is sent by itself again.\n"
+    with pytest.raises(CommandError, match="Name the periodic job"):
+        queue("periodic", "run")
+    with pytest.raises(CommandError, match="no periodic job 'nope'"):
+        queue("periodic", "run", "nope")
+
+
 def test_repair_shows_before_it_acts(broker: LedgerRedisBroker) -> None:
     # Given a job that the broker lost, and an id in the broker without a job
     lost = submitted(order_key=1)
     ghost = uuid.uuid4()
-    broker.ready_sets.add([lifecycle.Ready(id=ghost, queue="q", priority=0, order_key=2)])
+    broker.ready_sets.add([Ready(id=ghost, queue="q", priority=0, order_key=2)])
     # When / Then
     (found,) = [difference for difference in queue_json("repair", "--dry-run") if difference["queue"] == "q"]
     assert (found["missing"], found["ghosts"]) == ([str(lost)], [str(ghost)])

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError
 
 from queueadmin.exceptions import QueueAdminError
-from queueadmin.management import acting, limits, looking
+from queueadmin.management import acting, controls, limits, looking
 from queueadmin.management.quiet import without_info_lines
 from queueadmin.management.shell import Options, Shell
 from queueadmin.states import State
@@ -24,7 +24,8 @@ _EPILOG = (
 _RUN: dict[str, Callable[[Shell, Options], bool]] = {
     "stats": looking.stats, "list": looking.jobs, "status": looking.status, "dead-letters": looking.dead_letters,
     "workers": looking.workers, "retry": acting.retry, "cancel": acting.cancel, "discard": acting.discard,
-    "pause": acting.pause, "resume": acting.resume, "purge": acting.purge, "flush": acting.flush,
+    "pause": controls.pause, "drain": controls.drain, "resume": controls.resume, "periodic": controls.periodic,
+    "purge": acting.purge, "flush": acting.flush,
     "repair": acting.repair, "cleanup": acting.cleanup, "limit": limits.limit,
 }  # fmt: skip
 
@@ -96,8 +97,10 @@ def _add_acting(add: Callable[..., CommandParser]) -> None:
         made.add_argument("ids", nargs="*", metavar="ID")
         _add_yes(made)
         _add_selection(made, limit=100_000, positional=False)
-    add("pause", "Let no worker take jobs from a queue.", acts=True).add_argument("queue", metavar="QUEUE")
+    controls.add_pause_arguments(add("pause", "Let no worker take jobs from a queue.", acts=True))
+    controls.add_drain_arguments(add("drain", "Pause a queue and wait until nothing of it runs.", acts=True))
     add("resume", "Let workers take jobs from a queue again.", acts=True).add_argument("queue", metavar="QUEUE")
+    controls.add_periodic_arguments(add("periodic", "Show the periodic jobs; run, pause or resume one.", acts=True))
     limits.add_arguments(add("limit", limits.HELP, acts=True))
     purge = add("purge", "Cancel every pending job of a queue.", acts=True)
     purge.add_argument("queue", metavar="QUEUE")
