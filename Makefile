@@ -14,7 +14,7 @@ PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench faults seed corpus model walk lint requirements samples clean python
+.PHONY: help run test bench faults fuzz seed corpus model walk lint openapi requirements samples clean python
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ faults: $(VENV)/dev.stamp ## Break everything around the queue, count the damage
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(STOCK),--stock) \
 		$(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
+fuzz: $(VENV)/dev.stamp ## Ask the running API whatever its OpenAPI document allows, and more (CASES=5000 SEED=1)
+	@FUZZ_CASES=$(or $(CASES),5000) $(if $(SEED),FUZZ_SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz -s --timeout=14400
+
 model: $(VENV)/dev.stamp ## Check the ledger against its model: 2,000 examples on each database (MODEL_EXAMPLES=n)
 	MODEL_EXAMPLES=$(or $(MODEL_EXAMPLES),2000) $(BIN)/python -m pytest tests/queueadmin/test_model.py --timeout=7200
 	MODEL_EXAMPLES=$(or $(MODEL_EXAMPLES),2000) $(BIN)/python -m pytest tests/queueadmin/test_model.py --timeout=7200 --database=sqlite
@@ -57,6 +60,9 @@ lint: $(VENV)/dev.stamp ## Check style, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+openapi: $(VENV)/dev.stamp ## Write docs/openapi.yml, which a test compares with what the code says
+	@$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yml
 
 requirements: $(VENV)/pip.stamp ## Compile requirements/*.in to pinned, hashed .txt files
 	@$(BIN)/python -m pip install --quiet uv

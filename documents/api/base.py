@@ -41,6 +41,7 @@ class ApiView(APIView):
     renderer_classes = [LineRenderer]
     content_negotiation_class = ExactParserOnly
     metadata_class = None
+    http_method_names = ["get", "post", "put", "delete", "head"]  # what `Allow` may name: nothing answers OPTIONS
 
     documents = 0
     """Documents that a request submits, as far as that is known before its body is read."""

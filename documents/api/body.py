@@ -15,7 +15,8 @@ from documents.api.problem import Problem
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _DRAIN_BYTES = 16 * 1024 * 1024
-_MAX_INTEGER = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
+"""Beyond it, and below its negative, no database and few clients can read an integer."""
 
 
 class StrictJSONParser(BaseParser):
@@ -95,6 +96,6 @@ def _unstorable_scalar(item: Any) -> str:
             return "It holds half of a surrogate pair."
     elif isinstance(item, float) and not math.isfinite(item):
         return "It holds a number that is out of range."
-    elif isinstance(item, int) and abs(item) > _MAX_INTEGER:
+    elif isinstance(item, int) and abs(item) > MAX_INTEGER:
         return "It holds an integer beyond 64 bits."
     return ""

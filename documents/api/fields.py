@@ -10,7 +10,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from documents.api.body import unstorable
+from documents.api.body import MAX_INTEGER, unstorable
 from documents.callbacks import addresses
 from queueadmin.states import State
 
@@ -21,6 +21,16 @@ LATEST_RUN = timedelta(days=366)
 _MOMENT_CHARACTERS = 40
 _LAST_PAGE = 10**7
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+# For the OpenAPI document, in the words of ECMA-262. Surrogates are left out: to many readers every emoji has two.
+_SHOWN_CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+_SHOWN_BLANK = r"\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
+LINE_PATTERN = f"^[^{_SHOWN_CONTROL}]*[^{_SHOWN_CONTROL}{_SHOWN_BLANK}][^{_SHOWN_CONTROL}]*$"
+"""A line of text that is not blank."""
+_IN_SEGMENT = rf"[^/\\{_SHOWN_CONTROL}]"
+_SEGMENT = rf"([^/.\\{_SHOWN_CONTROL}]|\.[^/.\\{_SHOWN_CONTROL}]|\.\.{_IN_SEGMENT}){_IN_SEGMENT}{{0,252}}"
+KEY_PATTERN = f"^{_SEGMENT}(/{_SEGMENT})*$"
+"""A plain relative path: no empty, "." or ".." segment."""
 
 
 class PlainText(serializers.CharField):
@@ -34,6 +44,10 @@ class PlainText(serializers.CharField):
     def __init__(self, *, max_length: int, **kwargs: Any) -> None:
         super().__init__(max_length=max_length, trim_whitespace=False, **kwargs)
 
+    def shown(self) -> dict[str, Any]:
+        """Its schema in the OpenAPI document."""
+        return {"type": "string", "minLength": 1, "maxLength": self.max_length, "pattern": LINE_PATTERN}
+
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
@@ -45,13 +59,23 @@ class PlainText(serializers.CharField):
 
 
 @extend_schema_field(
-    {"oneOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "integer"}]}, component_name="Identifier"
+    {
+        "oneOf": [
+            {"type": "string", "minLength": 1, "maxLength": 255, "pattern": LINE_PATTERN},
+            {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
+        ]
+    },
+    component_name="Identifier",
 )
 class Identifier(PlainText):
     """An id of the client's own. Many clients number their users, so integers are taken and kept as text."""
 
+    default_error_messages = {"integer": "This is an integer beyond 64 bits. Send it as a string."}
+
     def run_validation(self, data: Any = serializers.empty) -> Any:
         if isinstance(data, int) and not isinstance(data, bool):
+            if abs(data) > MAX_INTEGER:
+                self.fail("integer")
             data = str(data)
         return super().run_validation(data)
 
@@ -61,6 +85,10 @@ class DocumentKey(serializers.CharField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=1024, trim_whitespace=False, **kwargs)
+
+    def shown(self) -> dict[str, Any]:
+        """Its schema in the OpenAPI document."""
+        return {"type": "string", "minLength": 1, "maxLength": self.max_length, "pattern": KEY_PATTERN}
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -81,6 +109,11 @@ class CallbackURL(PlainText):
     """Where to send the webhook: http or https, without a user. Its address is checked at every delivery."""
 
     default_error_messages = {"url": "This must be an http:// or https:// URL with a host and without a user name."}
+
+    def shown(self) -> dict[str, Any]:
+        """Its schema in the OpenAPI document."""
+        url = {"type": "string", "format": "uri", "maxLength": self.max_length}
+        return {"anyOf": [url, {"type": "string", "enum": [""]}]} if self.allow_blank else url
 
     def to_internal_value(self, data: Any) -> str:
         url = super().to_internal_value(data)
@@ -154,6 +187,8 @@ class Languages(serializers.ListField):
     def to_internal_value(self, data: Any) -> list[str]:
         if isinstance(data, list) and not all(isinstance(item, str) for item in data):
             self.fail("not_a_list", input_type="list of other things")
+        if isinstance(data, list) and len(data) > MAX_LANGUAGES:  # before repetitions are left out
+            self.fail("max_length", max_length=MAX_LANGUAGES)
         return list(dict.fromkeys(super().to_internal_value(data)))
 
 

@@ -30,7 +30,7 @@ class Result(TaskEndpoint):
 
     @extend_schema(
         operation_id="read_task_result",
-        parameters=[ResultQuery],
+        parameters=[ResultQuery, schema.IF_NONE_MATCH, schema.ETAG, schema.VARY],
         summary="Read a task's result",
         responses={
             (200, _TEXT): OpenApiTypes.STR,

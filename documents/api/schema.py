@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
@@ -32,9 +31,22 @@ RETRY_AFTER = OpenApiParameter(
     description="Seconds after which asking again makes sense; there while the task has not ended.",
 )
 
+ETAG = OpenApiParameter(
+    "ETag", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[200, 304], description="Names this form of the result."
+)
+
+VARY = OpenApiParameter("Vary", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[200, 304], description="`Accept`.")
+
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="An `ETag` of before: when the result is still the same one, the answer is a 304 without a body.",
+)
+
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    OpenApiTypes.STR,
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]([ -~]*[!-~])?$"},
     OpenApiParameter.HEADER,
     description=(
         "Names the submission, for 24 hours: sent again with the same body it answers with the same task. "
@@ -90,6 +102,29 @@ BATCH_EXAMPLE = OpenApiExample(
 )
 
 
+UPLOAD_EXAMPLE = OpenApiExample(
+    "A document that comes along",
+    request_only=True,
+    media_type="multipart/form-data",
+    value={
+        "file": "Hello, documents",
+        "document_id": "doc-1",
+        "user_id": "user-1",
+        "file_name": "hello.txt",
+        "content_type": "text/plain",
+        "metadata": {"source": "mail"},
+    },
+)
+
+ENDPOINT_EXAMPLE = OpenApiExample(
+    "A receiver of yours", request_only=True, value={"url": "https://example.org/hooks/documents"}
+)
+
+SECRET_EXAMPLE = OpenApiExample("A day for changing over", request_only=True, value={"overlap_hours": 24})
+
+TEST_EXAMPLE = OpenApiExample("To this receiver", request_only=True, value={"url": "https://example.org/hooks/try"})
+
+
 def problems(*statuses: int) -> dict[Any, Any]:
     """The responses of an endpoint that may answer these statuses, each with the codes that share it."""
     return {
@@ -100,17 +135,3 @@ def problems(*statuses: int) -> dict[Any, Any]:
 
 def _description(status: int) -> str:
     return "; ".join(f"{kind.title} (`{kind.code}`)" for kind in CATALOGUE if kind.status == status)
-
-
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself when declared
-    """The keys in the OpenAPI document."""
-
-    target_class = "documents.api.auth.ApiKeyAuthentication"
-    name = "apiKey"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {
-            "type": "http",
-            "scheme": "bearer",
-            "description": "An API key, as `manage.py api_key create NAME --scopes submit,read` prints it.",
-        }

@@ -139,6 +139,7 @@ class UploadDocument(ApiView):
         request={"multipart/form-data": Upload},
         responses={202: AcceptedTask, **schema.problems(400, 401, 403, 405, 409, 413, 415, 422, 500, 503)},
         parameters=[schema.LOCATION, schema.IDEMPOTENCY_KEY, schema.IDEMPOTENCY_REPLAYED],
+        examples=[schema.UPLOAD_EXAMPLE],
     )
     def post(self, request: Request) -> Response:
         """Store the document and a task for it; both are durable once this answers 202.

@@ -7,7 +7,18 @@ from typing import Any
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.common import no_append_slash
 
-from documents.api import base, batching, following, lists, operating, results, submission, uploading, webhooks
+from documents.api import (
+    base,
+    batching,
+    following,
+    lists,
+    openapi,  # noqa: F401  (registers what the OpenAPI document says of fields and keys)
+    operating,
+    results,
+    submission,
+    uploading,
+    webhooks,
+)
 
 
 def _endpoint(route: str, view: Any, name: str) -> list[URLPattern]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from documents import conf
@@ -19,12 +20,14 @@ _WAITS = (State.RETRYING, State.SCHEDULED)
 _FAILED = {State.RETRYING: True, State.DEAD_LETTER: True, State.FAILED: False}
 
 
+@extend_schema_serializer(component_name="WebhookEndpoint")
 class EndpointRequest(serializers.Serializer[Any]):
     """Where events go that name no callback URL."""
 
     url = CallbackURL(max_length=2048, help_text="http or https, a public address, no user name.")
 
 
+@extend_schema_serializer(component_name="WebhookTest")
 class TestRequest(serializers.Serializer[Any]):
     """Where to send a test."""
 
@@ -33,6 +36,7 @@ class TestRequest(serializers.Serializer[Any]):
     )
 
 
+@extend_schema_serializer(component_name="WebhookSecret")
 class SecretRequest(serializers.Serializer[Any]):
     """How to change over to a new secret."""
 

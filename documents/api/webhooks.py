@@ -40,6 +40,7 @@ class EndpointSettings(ApiView):
         operation_id="set_webhook",
         summary="Set the tenant's webhook endpoint",
         request=shapes.EndpointRequest,
+        examples=[schema.ENDPOINT_EXAMPLE],
         responses={200: shapes.WebhookSettings, **schema.problems(400, 401, 403, 405, 413, 415, 429, 500, 503)},
     )
     def put(self, request: Request) -> Response:
@@ -70,11 +71,12 @@ class RotateSecret(ApiView):
         operation_id="rotate_webhook_secret",
         summary="Make a new webhook secret",
         request=shapes.SecretRequest,
+        examples=[schema.SECRET_EXAMPLE],
         responses={201: shapes.RotatedSecret, **schema.problems(400, 401, 403, 405, 413, 415, 429, 500, 503)},
     )
     def post(self, request: Request) -> Response:
         """The new secret signs at once; the one before signs as well for a while, so that no event is lost."""
-        given: dict[str, Any] = _secret.run_validation(request.data or {})
+        given: dict[str, Any] = _secret.run_validation(request.data)
         caller, overlap = caller_of(request), timedelta(hours=given["overlap_hours"])
         made = webhooks.rotate_secret(caller.tenant, overlap=overlap, by=str(caller), source="api")
         return Response(shapes.rotated(made), status=201)
@@ -89,12 +91,13 @@ class Test(ApiView):
         operation_id="test_webhook",
         summary="Send a test event",
         request=shapes.TestRequest,
+        examples=[schema.TEST_EXAMPLE],
         responses={202: shapes.AcceptedDelivery, **schema.problems(400, 401, 403, 405, 409, 413, 415, 429, 500, 503)},
         parameters=[schema.DELIVERY_LOCATION],
     )
     def post(self, request: Request) -> Response:
         """Send `webhook.test` to a URL, or to the tenant's endpoint: once, signed as every event is."""
-        given: dict[str, Any] = _test.run_validation(request.data or {})
+        given: dict[str, Any] = _test.run_validation(request.data)
         return _accepted(webhooks.send_test(caller_of(request).tenant, given.get("url") or ""))
 
 
