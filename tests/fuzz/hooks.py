@@ -5,7 +5,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-names = st.sampled_from(["example.org", "a.example.com", "xn--bcher-kva.example", "hooks-1.example.net", "bücher.example"])
+names = st.sampled_from(["example.org", "xn--bcher-kva.example", "hooks-1.example.net", "bücher.example"])
 ports = st.sampled_from(["", ":80", ":443", ":1024", ":65535"])
 paths = st.sampled_from(["", "/", "/hooks/documents", "/a%20b;c=1/~x", "?q=1", "/hook?task=%C3%BC&b"])
 
@@ -23,7 +23,7 @@ USUAL = frozenset({
 
 @schemathesis.check
 def every_header_is_documented(ctx: Any, response: Any, case: Any) -> None:
-    """schemathesis looks whether documented headers are there; this looks whether those that are there are documented."""
+    """schemathesis looks at headers that the document has; this looks whether it has those that came."""
     declared = case.operation.responses.find_by_status_code(response.status_code)
     if declared is None:
         return  # status_code_conformance says so

@@ -36,7 +36,7 @@ def examples() -> int:
 
 
 def ask(url: str, key: str) -> subprocess.CompletedProcess[str]:
-    """Run schemathesis. Never more than it needs: its own process, because it knows nothing of our warnings as errors."""
+    """Run schemathesis, in a process of its own: here its warnings would be errors."""
     return subprocess.run(
         [
             str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(HERE / "schemathesis.toml"),
