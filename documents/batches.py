@@ -164,15 +164,9 @@ class Finisher:
 
     def look(self) -> int:
         """Complete the batches of the next page that have ended; returns how many."""
-        page = self._next_page()
-        ended = [batch_id for batch_id in page if not selectors.has_live_task(batch_id)]
-        return sum(complete(batch_id) for batch_id in ended)
-
-    def _next_page(self) -> list[UUID]:
-        open_batches = Batch.objects.filter(completed_at__isnull=True, pk__gt=self._after).order_by("pk")
-        page = list(open_batches.values_list("pk", flat=True)[: self._page])
-        self._after = page[-1] if len(page) == self._page else _FIRST
-        return page
+        page = selectors.open_batches(after=self._after, count=self._page)
+        self._after = page[-1][0] if len(page) == self._page else _FIRST
+        return sum(complete(batch_id) for batch_id, has_live_task in page if not has_live_task)
 
 
 def complete(batch_id: UUID) -> bool:

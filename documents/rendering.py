@@ -20,7 +20,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -37,6 +37,10 @@ _LENGTH = 20
 _BREAK = PAGE_BREAK.encode()
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _SHORT_ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", b"\\n"), (b"\t", b"\\t"), (b"\r", b"\\r"))
+_ESCAPED_SHORTLY = tuple(char for char, _ in _SHORT_ESCAPES)
+_ESCAPED_LONG = bytes(code for code in range(0x20) if bytes([code]) not in _ESCAPED_SHORTLY)
+_SPACES = bytes(code for code in range(0x80) if chr(code).isspace())
+_WORDS = bytes(ord(" " if code in _SPACES else "x") for code in range(0x100))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +53,17 @@ class Rendered:
 
 def stored_chunks(extraction: Extraction, extra: Mapping[str, JsonValue] | None = None) -> Iterator[bytes]:
     """Yield the object that is stored. `extra` holds further top-level fields of the JSON document."""
+    pages, markdown = [_Measure.of(page.text) for page in extraction.pages], _Measure.of(extraction.markdown)
+    text = _Measure.of_joined(pages)
+    head = _head(extraction, extra)
+    numbered = [(page.number, page.label, iter(())) for page in extraction.pages]
+    empty = _size(_document(head, numbered, (), ()))
     record = {
-        "json": _size(json_chunks(extraction, extra)),
-        "text": _size(text_chunks(extraction)),
-        "markdown": _size(_pieces(extraction.markdown)),
-        "pages": [(page.number, page.label, _size(_pieces(page.text))) for page in extraction.pages],
-        "head": _head(extraction, extra),
+        "json": empty + text.escaped + markdown.escaped + sum(page.escaped for page in pages),
+        "text": text.plain,
+        "markdown": markdown.plain,
+        "pages": [(page.number, page.label, size.plain) for page, size in zip(extraction.pages, pages, strict=True)],
+        "head": head,
     }
     line = _json(record) + b"\n"
     yield b"%*d\n" % (_LENGTH - 1, len(line))
@@ -75,6 +84,33 @@ def json_chunks(extraction: Extraction, extra: Mapping[str, JsonValue] | None = 
     """Yield the JSON document straight from an extraction: what is read back later is the same, byte by byte."""
     pages = ((page.number, page.label, _pieces(page.text)) for page in extraction.pages)
     return _document(_head(extraction, extra), pages, text_chunks(extraction), _pieces(extraction.markdown))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measure:
+    """How many bytes a text is, as it is and escaped as in a JSON string. Counted, because to build the JSON only to
+    know its length took longer than to store it."""
+
+    plain: int
+    escaped: int
+
+    @staticmethod
+    def of(text: str) -> _Measure:
+        plain = escapes = 0
+        for piece in _pieces(text):
+            plain += len(piece)
+            escapes += sum(map(piece.count, _ESCAPED_SHORTLY))
+            escapes += 5 * (len(piece) - len(piece.translate(None, _ESCAPED_LONG)))
+        return _Measure(plain=plain, escaped=plain + escapes)
+
+    @staticmethod
+    def of_joined(pages: Sequence[_Measure]) -> _Measure:
+        """Of the pages with a break between each two."""
+        breaks = max(0, len(pages) - 1)
+        return _Measure(
+            plain=sum(page.plain for page in pages) + breaks * len(_BREAK),
+            escaped=sum(page.escaped for page in pages) + breaks * _Measure.of(PAGE_BREAK).escaped,
+        )
 
 
 class StoredResult:
@@ -169,9 +205,17 @@ def _words(text: str) -> int:
     count, torn = 0, False
     for start in range(0, len(text), _PIECE):
         piece = text[start : start + _PIECE]
-        count += len(piece.split()) - (torn and not piece[0].isspace())
+        count += _words_in(piece) - (torn and not piece[0].isspace())
         torn = not piece[-1].isspace()
     return count
+
+
+def _words_in(piece: str) -> int:
+    """len(piece.split()), for ASCII without making all the words: a fifth of the time."""
+    if not piece.isascii():
+        return len(piece.split())
+    marks = piece.encode().translate(_WORDS)
+    return marks.count(b" x") + marks.startswith(b"x")
 
 
 def _document(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Count, OuterRef, Subquery
 
 from documents import conf
 from documents.exceptions import DocumentError
@@ -186,10 +186,16 @@ def view_batch(batch_id: UUID, *, tenant: str) -> BatchView:
     return BatchView(batch=batch, counts=counts, webhook=webhook)
 
 
-def has_live_task(batch_id: UUID) -> bool:
-    """Whether a task of the batch still has work to do. Looks at the newest first: those are the last to run."""
-    live = IngestionTask.objects.filter(batch_id=batch_id, job__state__in=LIVE).order_by("-pk").values_list("pk")
-    return bool(live[:1])
+def open_batches(*, after: UUID, count: int) -> list[tuple[UUID, bool]]:
+    """The next `count` batches that are not completed, each with whether a task of it still has work to do.
+
+    Looks at the newest task first: those are the last to run. A subquery with a limit, so that each batch costs a
+    lookup in an index and not a join with everything that waits.
+    """
+    live = IngestionTask.objects.filter(batch_id=OuterRef("pk"), job__state__in=LIVE).order_by("-pk").values("pk")
+    batches = Batch.objects.filter(completed_at__isnull=True, pk__gt=after).order_by("pk")
+    rows = batches.annotate(live=Subquery(live[:1])).values_list("pk", "live")[:count]
+    return [(batch_id, task is not None) for batch_id, task in rows]
 
 
 def result_key(task_id: UUID, *, tenant: str) -> str:

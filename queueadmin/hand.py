@@ -18,6 +18,9 @@ _MAX_LOOKAHEAD = 96
 _LONG_SECONDS = 0.1
 """Jobs that take this long gain nothing from lookahead."""
 _SMOOTHING = 0.1
+_PACE_SECONDS = 0.1
+"""Within this time of the last claim the next one waits until half of the threads are free: a claim of one job costs as
+much as one of several. Whoever has not claimed for so long claims for a single thread."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -43,6 +46,7 @@ class Hand:
         self._held: dict[UUID, Held] = {}
         self._claiming: set[UUID] = set()
         self._average = _LONG_SECONDS
+        self._taken = -_PACE_SECONDS
         self._notify_at = 0
         """How few jobs must be in hand for the consumer to care: waking it for every job would cost as much as one."""
 
@@ -54,9 +58,15 @@ class Hand:
             lookahead = self._lookahead()
             capacity = self.threads + lookahead
             worthwhile = max(1, lookahead // 2)
-            self._notify_at = capacity - worthwhile
-            self._changed.wait_for(lambda: capacity - len(self._held) >= worthwhile, timeout)
+            rest = self._taken + _PACE_SECONDS - self._clock()
+            if rest > 0:
+                self._wait_for_room(capacity, max(worthwhile, self.threads // 2), min(rest, timeout))
+            self._wait_for_room(capacity, worthwhile, timeout)
             return max(0, capacity - len(self._held))
+
+    def _wait_for_room(self, capacity: int, room: int, timeout: float) -> None:
+        self._notify_at = capacity - room
+        self._changed.wait_for(lambda: capacity - len(self._held) >= room, timeout)
 
     def wait_until_empty(self, timeout: float) -> bool:
         with self._changed:
@@ -72,6 +82,7 @@ class Hand:
         now = self._clock()
         taken = [Held(job=job, context=_context(job), claimed=now) for job in jobs]
         with self._changed:
+            self._taken = now
             for held in taken:
                 self._held[held.job.token] = held
             self._claiming.difference_update(claim.token for claim in claims)

@@ -87,6 +87,7 @@ class WorkerRuntime:
             max_unwritten=settings.max_unwritten,
             on_doubt=self.sweep_wanted.set,
             on_written=self._written,
+            is_urgent=self._frees_a_place,
         )
         self.fetch_looped = time.monotonic()
         self._meter = OutcomeMeter(self.measures) if settings.measures else None
@@ -204,6 +205,12 @@ class WorkerRuntime:
         freed = self.admission.ended(outcome.job for outcome in batch)
         for (queue, partition), count in freed.items():
             self._publisher.unpark(queue, partition, count)
+
+    def _frees_a_place(self, outcome: Outcome) -> bool:
+        """Whether a limit lets another job run as soon as this outcome is committed."""
+        return bool(self.admission.limits) and bool(
+            self.admission.limits.of(outcome.job.queue, outcome.job.partition_key)
+        )
 
     def reconnect(self) -> None:
         """Drop the calling thread's connection, so that its next query opens a new one."""

@@ -47,11 +47,14 @@ class Child:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._replies = os.fdopen(int(config["replies"]), "wb", buffering=0)
+        self._slate = int(config["slate"])
         self._parent_pid = int(config["parent_pid"])
+        self._dies_by = signal.SIGKILL
         registry = importlib.import_module(config["registry"])
         self._table: Mapping[str, tuple[Engine, ...]] = registry.ENGINES
         self._finishers: Mapping[str, Finisher] = getattr(registry, "FINISHERS", {})
         self._last_report = 0.0
+        self._has_reported = False
 
     def serve(self, requests: int) -> None:
         """Answer one request after the other until the parent closes the pipe."""
@@ -66,6 +69,7 @@ class Child:
     def _answer(self, fields: Mapping[str, Any]) -> None:
         """Extract one document and reply "done" or "error"."""
         found: Extraction | None = None
+        self._has_reported = False
         marker = protections.children_marker()
         protections.allow_cpu(float(fields["cpu_seconds"]))
         try:
@@ -103,18 +107,26 @@ class Child:
         )
 
     def _announce(self, engine: Engine | Finisher) -> None:
-        """Tell the parent who works next, and choose how to die with it.
+        """Write down who works next, and choose how to die with the parent.
+
+        A slate and not a reply, because the parent reads it only if this process dies or hangs: a reply would wake it
+        up for every document.
 
         SIGKILL needs no cooperation of C code, but would leave system tools behind. While an engine runs such a tool
         this process waits in Python, so a handler runs at once and can take the whole group along.
         """
-        self.reply("engine", name=engine.name)
-        protections.die_with(self._parent_pid, signal.SIGTERM if engine.spawns else signal.SIGKILL)
+        os.pwrite(self._slate, f"{time.monotonic()} {engine.name}\n".encode(), 0)
+        number = signal.SIGTERM if engine.spawns else signal.SIGKILL
+        if number != self._dies_by:
+            protections.die_with(self._parent_pid, number)
+            self._dies_by = number
 
     def _report(self, stage: str, done: int | None, total: int | None) -> None:
+        """Pass progress on once in a while, and its end where there was any: of a short document the reply says all."""
         now = time.monotonic()
-        if now - self._last_report >= _REPORT_SECONDS or (done is not None and done == total):
-            self._last_report = now
+        is_end = done is not None and done == total
+        if self._has_reported if is_end else now - self._last_report >= _REPORT_SECONDS:
+            self._last_report, self._has_reported = now, True
             self.reply("progress", stage=stage, done=done, total=total)
 
 

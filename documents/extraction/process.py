@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -108,10 +109,15 @@ class ChildProcess:
         self._inherited_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         request_read, self._requests = os.pipe()
         self._replies, reply_write = os.pipe()
+        self._slate = _slate()
+        # poll, not select: select fails on descriptors above 1023.
+        self._poller = select.poll()
+        self._poller.register(self._replies, select.POLLIN)
         config = {
             "parent_pid": os.getpid(),
             "requests": request_read,
             "replies": reply_write,
+            "slate": self._slate,
             "registry": registry,
             "memory_bytes": limits.memory_bytes,
             "file_bytes": limits.file_bytes,
@@ -130,12 +136,11 @@ class ChildProcess:
                 stderr=subprocess.DEVNULL,
                 cwd=self.work_dir,
                 env=self._environment(python_path),
-                pass_fds=(request_read, reply_write),
+                pass_fds=(request_read, reply_write, self._slate),
                 start_new_session=True,
             )
         except OSError as error:
-            os.close(self._requests)
-            os.close(self._replies)
+            self._close_pipes()
             raise SandboxUnavailable(evidence={"exception": type(error).__name__}) from error
         finally:
             os.close(request_read)
@@ -175,6 +180,7 @@ class ChildProcess:
     def send(self, request: Mapping[str, Any]) -> None:
         """Write one request. Raises ChildGone if the child is no longer there."""
         data = json.dumps(request).encode() + b"\n"
+        os.pwrite(self._slate, b"\n", 0)
         try:
             while data:
                 data = data[os.write(self._requests, data) :]
@@ -202,12 +208,21 @@ class ChildProcess:
         return reply
 
     def _wait_readable(self, deadline: float) -> None:
-        # poll, not select: select fails on descriptors above 1023.
-        poller = select.poll()
-        poller.register(self._replies, select.POLLIN)
         remaining = deadline - time.monotonic()
-        if remaining <= 0 or not poller.poll(remaining * 1000):
+        if remaining <= 0 or not self._poller.poll(remaining * 1000):
             raise DeadlinePassed
+
+    def at_work(self) -> tuple[str, float]:
+        """Return which engine the child runs, "" before the first one, and since when (monotonic clock)."""
+        started, _, name = os.pread(self._slate, 200, 0).partition(b"\n")[0].decode("ascii", "replace").partition(" ")
+        try:
+            return name, min(float(started), time.monotonic())
+        except ValueError:
+            return "", time.monotonic()
+
+    def _close_pipes(self) -> None:
+        for descriptor in (self._requests, self._replies, self._slate):
+            os.close(descriptor)
 
     def kill(self) -> None:
         """End the child, its process group and every descendant that left the group. May be called twice, by anyone.
@@ -231,8 +246,7 @@ class ChildProcess:
                 return Exit(code=self._process.returncode, signal="", peak_bytes=0)
             end = self._reap()
             self._ended = True
-            os.close(self._requests)
-            os.close(self._replies)
+            self._close_pipes()
         self._family.remove()
         self._remove_sockets()
         remove_tree(self.home)
@@ -322,6 +336,14 @@ class ChildProcess:
         )
         texts = {"text": text.decode("utf-8", "replace"), "markdown": markdown.decode("utf-8", "replace")}
         return {**json.loads(about), **texts}
+
+
+def _slate() -> int:
+    """A descriptor of a nameless file: what the child notes there outlives it, and wakes nobody up."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("engine")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _family_limits(limits: Limits) -> dict[str, str]:

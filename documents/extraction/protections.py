@@ -7,6 +7,7 @@ reports whether it was granted, and the parent can say so at start-up.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import resource
 import signal
@@ -93,10 +94,15 @@ def adopt_orphans() -> None:
 def resident_bytes() -> int:
     """Return this process's resident memory; where /proc is missing, its peak."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        return int(os.pread(_statm(), 128, 0).split()[1]) * resource.getpagesize()
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+@functools.cache
+def _statm() -> int:
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def children_marker() -> int:
@@ -117,6 +123,7 @@ def _granted(error: str) -> str:
     return f"refused: {error}" if error else "granted"
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 

@@ -23,6 +23,9 @@ from documents.extraction.process import ChildGone, ChildProcess, DeadlinePassed
 
 logger = logging.getLogger(__name__)
 
+_CORES = os.cpu_count() or 1
+"""Asked once: the C library opens a file to answer."""
+
 _DEATH_SECONDS = 2.0
 """How long a child whose pipe has ended may take to die; the kernel writes no core, so milliseconds are usual."""
 
@@ -57,8 +60,6 @@ class Run:
         self._lock = threading.Lock()
         self._child: ChildProcess | None = None
         self._cancelled = self._finished = False
-        self._engine = ""
-        self._engine_started = 0.0
         self._crashes: list[ExtractionError] = []
         self._tried: tuple[Tried, ...] = ()
 
@@ -103,7 +104,8 @@ class Run:
             return outcome
         except DeadlinePassed:
             return ExtractionTimeout(
-                f"Extraction took longer than {seconds:g} seconds and was stopped.", evidence={"engine": self._engine}
+                f"Extraction took longer than {seconds:g} seconds and was stopped.",
+                evidence={"engine": child.at_work()[0]},
             )
         except ChildGone:
             return self._death(child)
@@ -117,7 +119,6 @@ class Run:
             if self._cancelled:
                 child.kill()
             self._child = child
-            self._engine = ""
 
     def _converse(self, child: ChildProcess) -> tuple[Extraction | ExtractionError, dict[str, Any]]:
         """Send the request, pass progress on, return what came of it with the last reply."""
@@ -126,9 +127,7 @@ class Run:
         while True:
             reply = child.receive(self._deadline or 0.0)
             kind = reply.get("kind")
-            if kind == "engine":
-                self._engine, self._engine_started = str(reply["name"]), time.monotonic()
-            elif kind == "progress":
+            if kind == "progress":
                 self._on_progress(str(reply["stage"]), reply["done"], reply["total"])
             elif kind == "done":
                 return child.take_over(reply.get("result"), self._limits, self._identity.warnings), reply
@@ -148,7 +147,7 @@ class Run:
             "output_bytes": self._limits.output_bytes,
             "ocr": to_dict(self._options.ocr_of(self._limits.ocr)),
             # Engines with threads of their own use several cores; the wall clock is the limit that counts.
-            "cpu_seconds": seconds * (os.cpu_count() or 1) + 5,
+            "cpu_seconds": seconds * _CORES + 5,
             "skip": [str(crash.evidence["engine"]) for crash in self._crashes],
         }
 
@@ -165,14 +164,15 @@ class Run:
     def _death(self, child: ChildProcess) -> ExtractionError | None:
         """Find out why the pipe ended: we did it, or the document did."""
         child.wait_dead(_DEATH_SECONDS)
+        engine, started = child.at_work()
         end = child.dispose()
         if self._cancelled or self._pool.closed:
             return ExtractionCancelled()
-        error = end.to_error(self._engine, self._limits)
+        error = end.to_error(engine, self._limits)
         logger.warning("extraction child died", extra=error.evidence)
-        if not self._engine or error.final:
+        if not engine or error.final:
             return error
-        elapsed = round(time.monotonic() - self._engine_started, 4)
-        self._tried += (Tried(engine=self._engine, seconds=elapsed, reason=error.code),)
+        elapsed = round(time.monotonic() - started, 4)
+        self._tried += (Tried(engine=engine, seconds=elapsed, reason=error.code),)
         self._crashes.append(error)
         return None

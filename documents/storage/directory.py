@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,9 +65,12 @@ class DirectoryStore:
     def _open(self, key: str) -> int:
         """Open the file behind `key` and return its descriptor.
 
-        The path is resolved and checked first, then walked part by part with O_NOFOLLOW from a descriptor of the
-        root, so a link that is put in place between check and walk is refused as well.
+        The path is walked part by part with O_NOFOLLOW from a descriptor of the root, which finds what lies there
+        without links. Otherwise it is resolved and checked first, and then walked, so a link that is put in place
+        between check and walk is refused as well.
         """
+        with contextlib.suppress(OSError):  # a link, or nothing at all
+            return _walk(self.root, key.split("/"))
         try:
             root = self.root.resolve(strict=True)
             resolved = (root / key).resolve(strict=True)
@@ -116,7 +119,7 @@ class DirectoryStore:
             raise StorageUnavailable("The document directory cannot be read.") from error
 
 
-def _walk(root: Path, parts: tuple[str, ...]) -> int:
+def _walk(root: Path, parts: Sequence[str]) -> int:
     at = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in parts[:-1]:

@@ -38,7 +38,11 @@ def config(*, level: str, style: str, colours: bool, file: Path | None, file_byt
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handlers: dict[str, Any] = {"stderr": {"class": "logging.StreamHandler", "formatter": "stderr"}}
+    handlers: dict[str, Any] = {
+        # The real one: in workers sys.stderr is a pipe of Dramatiq's, whose master copies it line by line. That cost
+        # as much again as a line itself.
+        "stderr": {"class": "logging.StreamHandler", "formatter": "stderr", "stream": "ext://sys.__stderr__"}
+    }
     if file is not None:
         handlers["file"] = {
             "class": "ingestion_site.logs.files.SharedRotatingHandler",

@@ -13,12 +13,14 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import multiprocessing.connection
+import os
 import resource
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
@@ -96,6 +98,12 @@ def _write(*, pid: int, exit_code: int, peak_memory: int | None) -> None:
         connection.close()
 
 
+def _redirect_errors(file: Path) -> None:
+    """Let standard error, which the workers inherit, go where Dramatiq writes its own lines."""
+    with file.open("ab") as log:
+        os.dup2(log.fileno(), sys.stderr.fileno())
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run Dramatiq's master; its exit code."""
     _ = connection.vendor  # loads the settings and the driver, and connects nothing
@@ -106,7 +114,10 @@ def main(arguments: Sequence[str]) -> int:
     # What Dramatiq executes to start afresh, on SIGHUP and when files change.
     sys.argv = [sys.executable, "-m", __spec__.name, *arguments]
     parser = cli.make_argument_parser()  # type: ignore[no-untyped-call]  # Dramatiq's command line is not annotated
-    code = cli.main(parser.parse_args(arguments))  # type: ignore[no-untyped-call]  # as above
+    options = parser.parse_args(arguments)
+    if options.log_file:
+        _redirect_errors(Path(options.log_file))
+    code = cli.main(options)  # type: ignore[no-untyped-call]  # as above
     watch.wait(_WRITE_SECONDS)
     return int(code)
 

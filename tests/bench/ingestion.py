@@ -89,7 +89,8 @@ def _write(folder: Path, documents: int) -> list[str]:
 def _loop(ledger: Ledger, folder: Path) -> Ingested:
     """The process pool, in a process of its own."""
     told = json.loads(ledger.run(*python("-m", bare_loop.__name__, str(folder))))
-    return Ingested(documents=told["documents"], seconds=told["seconds"], cpu={}, steps={})
+    cpu = {"engines": told["cpu_seconds"] / told["documents"] * 1000}
+    return Ingested(documents=told["documents"], seconds=told["seconds"], cpu=cpu, steps={})
 
 
 def _service(ledger: Ledger, key: str, names: list[str]) -> Ingested:

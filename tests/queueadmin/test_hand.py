@@ -1,5 +1,6 @@
 """The jobs in hand: each leaves once, and credits follow the work."""
 
+import time
 import uuid
 
 from hypothesis import settings
@@ -48,6 +49,29 @@ def test_quick_jobs_earn_lookahead_and_long_ones_lose_it() -> None:
             clock.now += seconds
             hand.settle(item.token)
         assert (hand.wait_for_credit(0) > 8) is expected
+
+
+def test_right_after_a_claim_the_next_one_waits_for_half_of_the_threads() -> None:
+    # Given seven jobs of eight threads, claimed a moment ago
+    clock = Clock()
+    hand = Hand(threads=8, clock=clock)
+    jobs = [job() for _ in range(7)]
+    take(hand, *jobs)
+    # When another job is asked for, it has to wait for the moment to pass
+    started = time.monotonic()
+    assert hand.wait_for_credit(0.25) == 1
+    assert 0.05 < time.monotonic() - started < 5
+    # But not when half of the threads are free
+    for item in jobs[3:]:
+        hand.settle(item.token)
+    assert hand.wait_for_credit(0) == 5
+    # And later not at all
+    clock.now += 1
+    take(hand, *jobs[3:])
+    clock.now += 1
+    started = time.monotonic()
+    assert hand.wait_for_credit(30) == 1
+    assert time.monotonic() - started < 10
 
 
 def test_what_waits_too_long_for_a_thread_is_given_back_and_never_runs() -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -40,8 +41,8 @@ def published() -> Published:
 def start_writer(published: Published) -> Iterator[Callable[..., Writer]]:
     started: list[Writer] = []
 
-    def start(max_unwritten: int = 256) -> Writer:
-        writer = Writer(worker_id=WORKER, publisher=published, max_unwritten=max_unwritten)  # type: ignore[arg-type]  # the edge to Redis
+    def start(max_unwritten: int = 256, **options: Any) -> Writer:
+        writer = Writer(worker_id=WORKER, publisher=published, max_unwritten=max_unwritten, **options)  # type: ignore[arg-type]  # the edge to Redis
         started.append(writer)
         writer.start()
         return writer
@@ -71,6 +72,27 @@ def test_outcomes_are_committed_and_released_jobs_published(
         time.sleep(0.01)
     assert [job.id for job in published.jobs] == [back.id]
     assert (writer.tokens(), writer.lag()) == (set(), 0.0)
+
+
+def test_outcomes_that_come_soon_after_a_commit_share_the_next_one(start_writer: Callable[..., Writer]) -> None:
+    # Given a writer that has just committed
+    first, *others, urgent = some(5)
+    batches: list[list[uuid.UUID]] = []
+    writer = start_writer(
+        on_written=lambda batch: batches.append([outcome.job.id for outcome in batch]),
+        is_urgent=lambda outcome: outcome.job.id == urgent.id,
+    )
+    writer.put(lifecycle.complete(first))
+    assert writer.flush(5)
+    # When more come one after the other, and at last one that others wait for
+    for job in others:
+        writer.put(lifecycle.complete(job))
+        time.sleep(0.005)
+    writer.put(lifecycle.complete(urgent))
+    assert writer.flush(5)
+    # Then nobody waits long, and what came in between is not committed one by one
+    assert [id for batch in batches for id in batch] == [job.id for job in (first, *others, urgent)]
+    assert len(batches) <= 3
 
 
 def test_one_bad_row_fails_alone_and_never_its_batch(start_writer: Callable[..., Writer]) -> None:

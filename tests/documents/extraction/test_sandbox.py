@@ -448,6 +448,7 @@ def test_close_removes_every_directory_and_child(tmp_path: Path, document: Path)
 
 def test_close_cuts_off_a_document_at_work(tmp_path: Path, document: Path) -> None:
     sandbox = make_sandbox(tmp_path)
+    run(sandbox, document, "good")  # its child is ready, so that it is a document that is cut off and not a start
     threading.Timer(0.5, sandbox.close).start()
     with pytest.raises(ExtractionCancelled):
         run(sandbox, document, "sleep")
