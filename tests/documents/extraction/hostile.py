@@ -30,6 +30,13 @@ _RELATIONS = (
 )
 
 
+_MANIFEST = (
+    '<m:manifest xmlns:m="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0" m:version="1.2"><m:file-entry '
+    'm:full-path="/" m:media-type="application/vnd.oasis.opendocument.text"/><m:file-entry m:full-path="content.xml" '
+    'm:media-type="text/xml"/></m:manifest>'
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hostile:
     """A file, and how its extraction may end."""
@@ -156,7 +163,7 @@ def calling_home(url: str) -> dict[str, bytes]:
         'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" xmlns:xlink="http://www.w3.org/1999/xlink" '
         'xmlns:draw="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0"><office:body><office:text><text:p>text'
         f'<draw:frame><draw:image xlink:href="{url}"/></draw:frame></text:p>'
-        f'<text:section><text:section-source xlink:href="{url}"/></text:section>'
+        f'<text:section text:name="s"><text:section-source xlink:href="{url}"/><text:p>within</text:p></text:section>'
         "</office:text></office:body></office:document-content>"
     )
     html = (
@@ -178,7 +185,13 @@ def calling_home(url: str) -> dict[str, bytes]:
             f"{picture}</w:r></w:p><w:p><w:r><w:t>text</w:t></w:r></w:p>",
             more={"word/_rels/document.xml.rels": relation, "word/_rels/settings.xml.rels": relation},
         ),
-        "a.odt": zipped({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": odt}),
+        "a.odt": zipped(
+            {
+                "mimetype": "application/vnd.oasis.opendocument.text",
+                "content.xml": odt,
+                "META-INF/manifest.xml": _MANIFEST,  # LibreOffice calls a file without it damaged.
+            }
+        ),
         "a.rtf": b'{\\rtf1 text {\\field{\\*\\fldinst INCLUDEPICTURE "' + url.encode() + b'" \\\\d}{\\fldrslt x}}}',
         "a.eml": b"From: a@b.c\r\nSubject: s\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n" + html,
         "b.eml": b"From: a@b.c\r\nSubject: s\r\nMIME-Version: 1.0\r\nContent-Type: message/external-body; "
