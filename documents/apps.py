@@ -12,6 +12,7 @@ class DocumentsConfig(AppConfig):
         # Whoever submits needs the actors, not only the worker: a message is checked against them.
         from documents import (
             checks,  # noqa: F401  (registers the system checks)
+            overview,  # noqa: F401  (adds to the control plane's overview)
             search_fields,  # noqa: F401  (adds to the filter language)
             tasks,  # noqa: F401  (registers the actors with the broker)
         )

@@ -69,6 +69,11 @@ def document_store() -> DocumentStore:
     return DirectoryStore(root)
 
 
+def store_kind() -> str:
+    """What the document store is, for people."""
+    return "S3 bucket" if settings.S3_BUCKET else "directory"
+
+
 @lru_cache(maxsize=1)
 def result_store() -> ResultStore:
     """Where results go: a place that no document key reaches."""

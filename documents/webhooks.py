@@ -26,7 +26,7 @@ from queueadmin.models import Job
 from queueadmin.states import TERMINAL, State
 
 TEST_ACTOR = "deliver_test_webhook"
-_ACTORS = (WEBHOOK_ACTOR, BATCH_WEBHOOK_ACTOR, TEST_ACTOR)
+ACTORS = (WEBHOOK_ACTOR, BATCH_WEBHOOK_ACTOR, TEST_ACTOR)
 DEFAULT_OVERLAP = timedelta(hours=24)
 MAX_OVERLAP = timedelta(days=30)
 _MAX_DELIVERIES, _MAX_ATTEMPTS = 20, 200
@@ -125,7 +125,7 @@ def send_test(tenant: str, url: str = "") -> UUID:
 
 def delivery(delivery_id: UUID, *, tenant: str) -> Delivery:
     """Raises DeliveryNotFound, also for a delivery of another tenant."""
-    job = Job.objects.filter(pk=delivery_id, partition_key=tenant, actor__in=_ACTORS).first()
+    job = Job.objects.filter(pk=delivery_id, partition_key=tenant, actor__in=ACTORS).first()
     if job is None:
         raise DeliveryNotFound()
     return _with_attempts([job], about=job.parent_id or job.pk)[0]
@@ -201,7 +201,7 @@ def _about(about: UUID) -> list[Delivery]:
 
 
 def _jobs(about: UUID) -> list[Job]:
-    return list(Job.objects.filter(parent_id=about, actor__in=_ACTORS).order_by("-created_at", "-pk")[:_MAX_DELIVERIES])
+    return list(Job.objects.filter(parent_id=about, actor__in=ACTORS).order_by("-created_at", "-pk")[:_MAX_DELIVERIES])
 
 
 def _with_attempts(jobs: Sequence[Job], *, about: UUID) -> list[Delivery]:

@@ -6,8 +6,8 @@ or what a claim will refuse (ghosts).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from queueadmin import lookup, selectors, sql
@@ -55,6 +55,8 @@ class Overview:
     broker: BrokerHealth
     queues: tuple[QueueState, ...]
     workers: tuple[Worker, ...]
+    actors: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Actor -> its open jobs by state, of actors that have any."""
 
     @property
     def alive(self) -> int:
@@ -87,7 +89,8 @@ def health(sets: ReadySets) -> BrokerHealth:
 def overview(sets: ReadySets) -> Overview:
     """The queue page in one value; with the broker down, everything that the ledger knows."""
     broker = health(sets)
-    summaries = selectors.queues()
+    open_jobs = selectors.open_counts()
+    summaries = selectors.queues(open_jobs)
     names = [summary.name for summary in summaries] if broker.up else []
     ready, parked = ready_depths(sets, names), parked_depths(sets, names)
     return Overview(
@@ -97,6 +100,7 @@ def overview(sets: ReadySets) -> Overview:
             for summary in summaries
         ),
         workers=tuple(selectors.workers()),
+        actors=selectors.summed_by("actor", open_jobs),
     )
 
 

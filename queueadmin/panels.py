@@ -1,13 +1,17 @@
-"""How an application adds its own panels to the page of a job.
+"""How an application adds its own panels to the page of a job, and its own figures to the overview.
 
-    from queueadmin.panels import Panel, register
+    from queueadmin.panels import Figure, Panel, register, register_figures
 
     @register("ingest_document")
     def request_panels(job: Job) -> list[Panel]:
         return [Panel(title="Request", template="documents/request_panel.html", context={...})]
 
+    @register_figures
+    def figures(overview: Overview) -> list[Figure]:
+        return [Figure(label="webhooks waiting", value=12, url="/admin/queueadmin/job/?q=actor:deliver_webhook")]
+
 Call it where the application's admin is defined. Providers only read; each costs its queries once
-per page.
+per page, and the overview is read again every few seconds by everybody who looks at it.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from queueadmin.inspection import Overview
 from queueadmin.models import Job
 
 
@@ -28,9 +33,35 @@ class Panel:
     context: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A number on the overview, which leads to the rows behind it."""
+
+    label: str
+    value: int | str
+    url: str
+    is_bad: bool = False
+    """Whether somebody has to do something about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Something that the service needs, and whether it works now."""
+
+    name: str
+    is_up: bool
+    detail: str = ""
+    """In a few words: what it is, or what is wrong."""
+    url: str = ""
+
+
 Provider = Callable[[Job], list[Panel]]
+FigureProvider = Callable[[Overview], list[Figure]]
+PartProvider = Callable[[], Part]
 
 _providers: dict[str, list[Provider]] = {}
+_figures: list[FigureProvider] = []
+_parts: list[PartProvider] = []
 
 
 def register(actor: str) -> Callable[[Provider], Provider]:
@@ -46,3 +77,25 @@ def register(actor: str) -> Callable[[Provider], Provider]:
 def panels_of(job: Job) -> list[Panel]:
     """Every panel of a job, in the order of registration."""
     return [panel for provider in _providers.get(job.actor, []) for panel in provider(job)]
+
+
+def register_figures(provider: FigureProvider) -> FigureProvider:
+    """Show the decorated function's figures on the overview, after the queue's own."""
+    _figures.append(provider)
+    return provider
+
+
+def register_part(provider: PartProvider) -> PartProvider:
+    """Show the decorated function's part among those that the overview says to be up or down. It must answer soon."""
+    _parts.append(provider)
+    return provider
+
+
+def more_figures(overview: Overview) -> list[Figure]:
+    """Every application's figures, in the order of registration."""
+    return [figure for provider in _figures for figure in provider(overview)]
+
+
+def more_parts() -> list[Part]:
+    """Every application's parts, as above."""
+    return [provider() for provider in _parts]

@@ -184,11 +184,20 @@ def open_counts() -> list[Row]:
     return _count(_OPEN, "queue, actor, state", "", {})
 
 
+def summed_by(column: str, counts: Iterable[Row]) -> dict[str, dict[str, int]]:
+    """Of `open_counts`: queue or actor -> open jobs by state, by name."""
+    return _by_state(column, counts, _OPEN_STATES)
+
+
 def _by_queue(rows: Sequence[str], states: Sequence[State], **wanted: str | None) -> dict[str, dict[str, int]]:
     condition, parameters = _filter(**wanted)
+    return _by_state("queue", _count(rows, "queue, state", condition, parameters), states)
+
+
+def _by_state(column: str, counted: Iterable[Row], states: Sequence[State]) -> dict[str, dict[str, int]]:
     depths: dict[str, dict[str, int]] = {}
-    for row in _count(rows, "queue, state", condition, parameters):
-        counts = depths.setdefault(row["queue"], dict.fromkeys((str(state) for state in states), 0))
+    for row in counted:
+        counts = depths.setdefault(row[column], dict.fromkeys((str(state) for state in states), 0))
         counts[row["state"]] += int(row["n"])
     return dict(sorted(depths.items()))
 
@@ -270,9 +279,9 @@ def _in_use() -> set[str]:
     return {row["queue"] for row in sql.query(" UNION ".join(parts))}
 
 
-def queues() -> list[QueueSummary]:
-    """The known queues and those with failed jobs, by name."""
-    depths = open_depths()
+def queues(open_jobs: Sequence[Row] | None = None) -> list[QueueSummary]:
+    """The known queues and those with failed jobs, by name. `open_jobs` are `open_counts`, by whoever has them."""
+    depths = open_depths() if open_jobs is None else summed_by("queue", open_jobs)
     controls = {control.queue: control for control in QueueControl.objects.all()}
     alive = _alive()
     return [

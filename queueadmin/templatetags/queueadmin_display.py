@@ -24,6 +24,22 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
+def thousands(value: object) -> str:
+    """A whole number in groups of three digits; what is none as it is."""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@register.filter
+def percent(value: float | None) -> str:
+    """With one decimal below ten; what is not nothing is not shown as nothing."""
+    if value is None:
+        return "-"
+    if 0 < value < 0.1:
+        return "< 0.1 %"
+    return f"{value:.1f} %" if 0 < value < 10 else f"{value:.0f} %"
+
+
+@register.filter
 def pretty_json(value: Any) -> str:
     return display.pretty_json(value)
 

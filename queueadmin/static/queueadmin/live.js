@@ -21,7 +21,12 @@
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
         const body = fresh.querySelector("[data-live-body]");
         if (!body) throw new Error("no body");
-        main.querySelector("[data-live-body]").replaceWith(document.adoptNode(body));
+        const old = main.querySelector("[data-live-body]");
+        for (const opened of old.querySelectorAll("details[data-live-keep][open]")) {
+            const same = body.querySelector(`details[data-live-keep="${opened.dataset.liveKeep}"]`);
+            if (same) same.open = true;
+        }
+        old.replaceWith(document.adoptNode(body));
     };
 
     const tick = async () => {
