@@ -50,6 +50,7 @@ class Environment:
     csrf_trusted_origins: tuple[str, ...]
     behind_https_proxy: bool
     public_url: str
+    release: str
     database: dict[str, Any]
     session: Session
     redis: RedisOptions
@@ -126,6 +127,7 @@ def read(file: Path | None = None) -> Environment:
         csrf_trusted_origins=_origins(reader),
         behind_https_proxy=reader.boolean("BEHIND_HTTPS_PROXY", False),
         public_url=reader.url("PUBLIC_URL", schemes=("http", "https")),
+        release=reader.text("RELEASE"),
         database=database.settings(
             reader.url("DATABASE_URL", schemes=DATABASE_SCHEMES),
             default=data_dir / "db.sqlite3",

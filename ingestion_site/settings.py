@@ -48,6 +48,7 @@ S3_ACCESS_KEY_ID = ENVIRONMENT.s3_access_key_id
 S3_SECRET_ACCESS_KEY = ENVIRONMENT.s3_secret_access_key
 S3_REGION = ENVIRONMENT.s3_region
 PUBLIC_URL = ENVIRONMENT.public_url
+VERSION = "1.0.0"
 METRICS_TOKEN = ENVIRONMENT.metrics_token
 WEBHOOK_SECRET = ENVIRONMENT.webhook_secret
 WEBHOOK_ALLOW_PRIVATE = ENVIRONMENT.webhook_allow_private
@@ -81,6 +82,7 @@ QUEUEADMIN = {
     "CLEANUP_COMMAND": "cleanup_tasks",
     "WORKER_NAME": os.environ.get("QUEUEADMIN_WORKER_NAME", ""),
     "SHUTDOWN_SECONDS": ENVIRONMENT.shutdown_seconds,
+    "VERSION": ENVIRONMENT.release or VERSION,
 }
 DRAMATIQ_BROKER = {
     "BROKER": "queueadmin.broker.LedgerRedisBroker",
@@ -225,7 +227,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Document ingestion",
     "DESCRIPTION": "Submit documents that lie in object storage; read their text, pages and metadata.",
-    "VERSION": "1.0.0",
+    "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

@@ -228,7 +228,7 @@ class LedgerRedisBroker(Broker):
         if signal == "worker_boot":
             self._boot(args[0])
         elif signal == "worker_shutdown" and self.runtime is not None:
-            self.runtime.drain()
+            self.runtime.shut_down()
         elif signal == "process_message":
             args[0].begin()
         elif signal in ("consumer_thread_shutdown", "worker_thread_shutdown"):

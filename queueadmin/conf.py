@@ -33,6 +33,9 @@ class QueueSettings:
     queues: tuple[str, ...] = ()
     """Queues that this worker takes jobs from; empty means all queues of the actors it knows."""
 
+    version: str = ""
+    """Release of the application, shown for each worker."""
+
     worker_name: str = ""
     """Name shown for this worker, in which {pid} stands for its process id; empty means host and process id."""
 

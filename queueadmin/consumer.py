@@ -149,6 +149,9 @@ class LedgerConsumer(Consumer):
             return []
         if self._runtime.claimer.has_unclear:
             return self._hand_out(self._runtime.claimer.clear_up(self._runtime.actors))
+        if self._runtime.draining.is_set():
+            self._leave()
+            return []
         if self._on_probation is not None or self._suspect is not None:
             return self._probation()
         self._put_back()

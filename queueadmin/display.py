@@ -67,6 +67,16 @@ def age(seconds: float | None) -> str:
     return f"{int(seconds)} s"
 
 
+def size(count: int | None) -> str:
+    """Bytes as "512 KiB", "183 MiB" or "1.2 GiB"; "-" for None."""
+    if count is None:
+        return "-"
+    for unit, bytes_of_it in (("GiB", 2**30), ("MiB", 2**20)):
+        if count >= bytes_of_it:
+            return f"{count / bytes_of_it:.{1 if unit == 'GiB' else 0}f} {unit}"
+    return f"{count / 1024:.0f} KiB"
+
+
 def pretty_json(value: Any, *, limit: int = 20_000) -> str:
     """A JSON value, indented; cut to `limit` characters."""
     return visible(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True), limit=limit, lines=True)

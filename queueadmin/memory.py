@@ -10,9 +10,18 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What this process takes together with its children and theirs: `now`, and `peak`, the most that was seen."""
+
+    now: int
+    peak: int
 
 
 class PeakMemory:
@@ -21,12 +30,12 @@ class PeakMemory:
     def __init__(self) -> None:
         self._largest = 0
 
-    def sample(self) -> int:
-        """Look now; the largest so far. A spike of the process itself is seen later, one of its children is not."""
+    def sample(self) -> Memory:
+        """Look now. A spike of the process itself is seen later, one of its children is not."""
         own = _status(os.getpid(), "VmHWM") or largest_of(resource.RUSAGE_SELF)
         together = sum(_status(pid, "VmRSS") for pid in _family(os.getpid()))
         self._largest = max(self._largest, own, together)
-        return self._largest
+        return Memory(now=together or own, peak=self._largest)
 
 
 def largest_of(whom: int) -> int:

@@ -17,6 +17,7 @@ from uuid import UUID
 from queueadmin import sql
 from queueadmin.context import Progress
 from queueadmin.ids import new_worker_id
+from queueadmin.memory import Memory
 from queueadmin.sql import PROGRESS, WORKER
 
 LEASE = "queueadmin_lease"
@@ -42,6 +43,13 @@ class Beat:
     pid: int
     pid_started: str
     silent_for: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What operators ask of a worker, which it learns with its beat."""
+
+    to_drain: bool
 
 
 def identify(worker_id: int, *, name: str = "") -> Identity:
@@ -94,18 +102,24 @@ def _boot() -> str:
 
 
 def register(
-    me: Identity, *, queues: Sequence[str], actors: Iterable[str], threads: int, now: datetime | None = None
+    me: Identity,
+    *,
+    queues: Sequence[str],
+    actors: Iterable[str],
+    threads: int,
+    version: str = "",
+    now: datetime | None = None,
 ) -> None:
     """Insert this worker's row, before it claims anything."""
     d = sql.dialect()
     sql.execute(
-        f"INSERT INTO {WORKER} (id, name, host, pid, pid_started, queues, actors, threads, busy, unwritten, "
-        f"started_at, beat_at) VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, %(pid_started)s, %(queues)s, %(actors)s, "
-        f"%(threads)s, 0, 0, {d.now}, {d.now})",
+        f"INSERT INTO {WORKER} (id, name, host, pid, pid_started, queues, actors, version, threads, busy, "
+        f"unwritten, started_at, beat_at) VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, %(pid_started)s, %(queues)s, "
+        f"%(actors)s, %(version)s, %(threads)s, 0, 0, {d.now}, {d.now})",
         {
             "id": me.id, "name": me.name[:200], "host": me.host[:200], "pid": me.pid, "pid_started": me.pid_started,
             "queues": json.dumps(list(queues)), "actors": json.dumps(sorted(actors)), "threads": threads,
-            "now": d.time(now),
+            "version": version[:64], "now": d.time(now),
         },
     )  # fmt: skip
 
@@ -116,23 +130,35 @@ def beat(
     busy: int,
     unwritten: int,
     writer_lag: float = 0.0,
-    peak_memory: int | None = None,
+    memory: Memory | None = None,
     now: datetime | None = None,
-) -> bool:
-    """Say that this worker is alive. False when it was buried meanwhile, or its row is gone: it must exit.
+) -> Asked | None:
+    """Say that this worker is alive; returns what is asked of it. None when it was buried meanwhile, or its row is
+    gone: it must exit.
 
-    `writer_lag` is the seconds that its oldest unwritten outcome has waited, `peak_memory` the most bytes that it took
-    so far.
+    `writer_lag` is the seconds that its oldest unwritten outcome has waited.
     """
     d = sql.dialect()
-    changed = sql.execute(
-        f"UPDATE {WORKER} SET beat_at = {d.now}, busy = %(busy)s, unwritten = %(unwritten)s, "
-        "writer_lag = %(lag)s, peak_memory = COALESCE(%(peak)s, peak_memory) WHERE id = %(id)s AND buried_at IS NULL",
+    rows = sql.query(
+        f"UPDATE {WORKER} SET beat_at = {d.now}, busy = %(busy)s, unwritten = %(unwritten)s, writer_lag = %(lag)s, "
+        "memory = COALESCE(%(memory)s, memory), peak_memory = COALESCE(%(peak)s, peak_memory) "
+        "WHERE id = %(id)s AND buried_at IS NULL RETURNING drain_requested_at",
         {
-            "id": worker_id, "busy": busy, "unwritten": unwritten, "lag": writer_lag, "peak": peak_memory,
-            "now": d.time(now),
+            "id": worker_id, "busy": busy, "unwritten": unwritten, "lag": writer_lag, "now": d.time(now),
+            "memory": memory and memory.now, "peak": memory and memory.peak,
         },
     )  # fmt: skip
+    return Asked(to_drain=rows[0]["drain_requested_at"] is not None) if rows else None
+
+
+def ask_to_drain(worker_id: int) -> bool:
+    """Ask a worker to finish what it has, and to exit. False for one that has ended, or was asked already."""
+    d = sql.dialect()
+    changed = sql.execute(
+        f"UPDATE {WORKER} SET drain_requested_at = {d.now} WHERE id = %(id)s AND drain_requested_at IS NULL "
+        "AND stopped_at IS NULL AND buried_at IS NULL",
+        {"id": worker_id, "now": d.time(None)},
+    )
     return changed == 1
 
 

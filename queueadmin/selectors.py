@@ -118,10 +118,21 @@ class Worker:
     """The most bytes that it and its children were seen to take."""
     writer_lag: float = 0.0
     """Seconds that its oldest unwritten outcome has waited."""
+    memory: int | None = None
+    """Bytes that it and its children take now."""
+    version: str = ""
+    """Release of the application that it runs."""
+    draining_since: datetime | None = None
+    """When it was asked to finish what it has, and to exit."""
 
     @property
     def is_silent(self) -> bool:
         return self.state in ("silent", "buried")
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it takes nothing more, and exits when what it has is done."""
+        return self.draining_since is not None and self.state in ("alive", "silent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,6 +364,7 @@ def _worker(row: WorkerProcess, silent_for: float) -> Worker:
         threads=row.threads, busy=row.busy, unwritten=row.unwritten, started_at=row.started_at, beat_at=row.beat_at,
         silent_for=silent_for, state=_worker_state(row, silent_for), peak_memory=row.peak_memory,
         ended=deaths.cause(row.exit_code, row.exit_signal), writer_lag=row.writer_lag,
+        memory=row.memory, version=row.version, draining_since=row.drain_requested_at,
     )  # fmt: skip
 
 

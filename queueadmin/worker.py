@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -52,6 +54,18 @@ comes after, and what is left is for the consumer's last look at Redis and for c
 JOINING = 0.7
 
 
+def leave_in_order() -> None:
+    """End this worker as a deployment would: SIGTERM to its master, which then ends with exit code 0.
+
+    Signalled alone, the worker would end as well, and its master would call that an unexpected death.
+    """
+    master = multiprocessing.parent_process()
+    if master is None or master.pid is None:
+        logger.warning("this worker is no process of its own, and stays without jobs")
+        return
+    os.kill(master.pid, signal.SIGTERM)
+
+
 class WorkerRuntime:
     """Everything this worker process holds. Made at worker boot, stopped at shutdown."""
 
@@ -65,6 +79,7 @@ class WorkerRuntime:
         queues: Sequence[str],
         threads: int,
         chores: Sequence[Chore] = (),
+        leave: Callable[[], None] = leave_in_order,
     ) -> None:
         self.settings = settings
         self.actors = actors
@@ -78,7 +93,8 @@ class WorkerRuntime:
             suspect_from=self.settings.suspect_from,
             limits=lambda: self.admission.limits,
         )
-        self.stopping = threading.Event()
+        self.stopping, self.draining = threading.Event(), threading.Event()
+        self._leave, self._has_left = leave, False
         self.sweep_wanted = threading.Event()
         self.measures = Measures()
         self.writer = Writer(
@@ -110,7 +126,10 @@ class WorkerRuntime:
 
     def start(self) -> None:
         context.name_worker(self.identity.name)
-        presence.register(self.identity, queues=self.queues, actors=self.actors, threads=self.hand.threads)
+        presence.register(
+            self.identity, queues=self.queues, actors=self.actors, threads=self.hand.threads,
+            version=self.settings.version,
+        )
         self.admission.refresh()
         connection.close()
         _spare_the_collector()
@@ -120,11 +139,25 @@ class WorkerRuntime:
         logger.info("worker started", extra={"queues": self.queues, "threads": self.hand.threads})
 
     def drain(self) -> None:
+        """An operator asks this worker to go: take nothing more, give back what has not started, let what runs end,
+        however long it takes, and then exit. Asked again with every beat.
+        """
+        if not self.draining.is_set():
+            logger.info("this worker was asked to drain", extra={"in_hand": len(self.hand)})
+            self.draining.set()
+            for held in self.hand.take_unstarted(older_than=0):
+                self._give_back(held, reason="drained")
+        if not (self._has_left or self.stopping.is_set() or len(self.hand) or self.claimer.has_unclear):
+            self._has_left = True
+            logger.info("this worker is drained and exits")
+            self._leave()
+
+    def shut_down(self) -> None:
         """Begin the shutdown: take nothing more, give back what has not started, and bound what runs."""
         self.stopping.set()
         for held in self.hand.take_unstarted(older_than=0):
             self._give_back(held, reason="shutdown")
-        threading.Thread(target=self._bound_running, name="queueadmin-drain", daemon=True).start()
+        threading.Thread(target=self._bound_running, name="queueadmin-shutdown", daemon=True).start()
 
     def _bound_running(self) -> None:
         """Let running jobs finish; late in the budget ask them to stop; at its end give them back."""
@@ -357,16 +390,18 @@ class BeatThread(threading.Thread):
 
     def _vouch(self) -> None:
         runtime = self._runtime
-        alive = presence.beat(
+        asked = presence.beat(
             runtime.identity.id,
             busy=len(runtime.hand.running()),
             unwritten=len(runtime.writer.tokens()),
             writer_lag=runtime.writer.lag(),
-            peak_memory=self._memory.sample(),
+            memory=self._memory.sample(),
         )
-        if not alive:
+        if asked is None:
             runtime.abandon()
         self._beats.append(self._clock())
+        if asked is not None and asked.to_drain:
+            runtime.drain()
 
     def _compare(self) -> None:
         """Hold the ledger's view against this process's: pass on cancellations, give back strangers.

@@ -121,6 +121,19 @@ def _empty(shell: Shell, options: Options, queues: list[str]) -> bool:
     return True
 
 
+def drain_worker(shell: Shell, options: Options) -> bool:
+    """Ask workers to finish what they have, and to exit."""
+    found = [operations.find_worker(wanted) for wanted in options["workers"]]
+    results = [operations.drain_worker(worker.id, **who(options)) for worker in found]
+    if shell.as_json:
+        shell.print_json([asdict(result) for result in results])
+    else:
+        for result in results:
+            state = "finishes what it has, and exits" if result.changed else "was asked already, or has ended"
+            shell.console.print(tables.cell(f"{result.worker} {state}."))
+    return all(result.changed for result in results)
+
+
 def repair(shell: Shell, options: Options) -> bool:
     """Publish what the broker lacks; with --dry-run, only show the differences."""
     if options["dry_run"]:

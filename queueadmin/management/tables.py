@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
 from rich.table import Table
 from rich.text import Text
 
@@ -100,21 +101,27 @@ def stats_json(overview: Overview, totals: Totals) -> dict[str, Any]:
 
 
 def workers_table(workers: Sequence[Worker]) -> Table:
-    numbers = ("pid", "busy", "threads", "unwritten")
-    table = _table("Workers", "worker", "state", "last beat", "host", *numbers, "queues", numbers=numbers)
+    numbers = ("pid", "busy", "threads", "unwritten", "memory")
+    table = _table("Workers", "worker", "state", "last beat", "up for", "version", "host", *numbers, "queues", numbers=numbers)
+    now = timezone.now()
     for worker in workers:
         table.add_row(
             cell(worker.name),
-            cell(
-                f"{worker.state}, {worker.ended}" if worker.ended else worker.state,
-                "green" if worker.state == "alive" else "red",
-            ),
+            cell(_standing(worker), "green" if worker.state == "alive" else "red"),
             f"{display.duration(worker.silent_for)} ago",
+            display.age((now - worker.started_at).total_seconds()),
+            cell(worker.version),
             cell(worker.host),
             *(str(number) for number in (worker.pid, worker.busy, worker.threads, worker.unwritten)),
+            display.size(worker.memory),
             cell(", ".join(worker.queues)),
         )
     return table
+
+
+def _standing(worker: Worker) -> str:
+    words = [worker.state, *(["draining"] if worker.is_draining else []), *([worker.ended] if worker.ended else [])]
+    return ", ".join(words)
 
 
 # -- jobs ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ class WorkerProcess(models.Model):
     pid_started = models.CharField(max_length=40, blank=True, default="", help_text="Tells a reused pid apart.")
     queues = models.JSONField(default=list)
     actors = models.JSONField(default=list)
+    version = models.CharField(max_length=64, blank=True, default="", db_default="", help_text="Of the application.")
     threads = models.IntegerField()
     busy = models.IntegerField(default=0)
     unwritten = models.IntegerField(default=0)
@@ -23,12 +24,15 @@ class WorkerProcess(models.Model):
     beat_at = models.DateTimeField()
     buried_at = models.DateTimeField(null=True, help_text="Judged silent: its jobs were rescued; it must exit.")
     stopped_at = models.DateTimeField(null=True)
+    drain_requested_at = models.DateTimeField(null=True, help_text="Asked to finish what it has, and to exit.")
+    memory = models.BigIntegerField(null=True, help_text="Bytes that it and its children take, at its last beat.")
     peak_memory = models.BigIntegerField(null=True, help_text="Most bytes that it and its children were seen to take.")
     exit_code = models.IntegerField(null=True, help_text="As its master reaped it; empty if nobody did.")
     exit_signal = models.IntegerField(null=True)
 
     class Meta:
         default_permissions = ("view",)
+        permissions = [("drain_worker", "Can ask workers to finish and exit")]
 
     def __str__(self) -> str:
         return self.name

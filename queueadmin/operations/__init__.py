@@ -54,7 +54,10 @@ from queueadmin.operations.results import (
     QueueResult,
     UnknownPeriodic,
     UnknownQueue,
+    UnknownWorker,
+    WorkerResult,
 )
+from queueadmin.operations.workers import drain_worker, find_worker
 
 __all__ = [
     "BATCH",
@@ -81,13 +84,17 @@ __all__ = [
     "QueueResult",
     "UnknownPeriodic",
     "UnknownQueue",
+    "UnknownWorker",
     "Who",
+    "WorkerResult",
     "cancel",
     "carry_out",
     "change_priority",
     "discard",
     "drain",
+    "drain_worker",
     "eligible",
+    "find_worker",
     "pause",
     "pause_periodic",
     "purge",

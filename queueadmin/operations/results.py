@@ -59,6 +59,16 @@ class LimitResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkerResult:
+    """What an operation on a worker did: `changed` is False when it had been asked already, or has ended."""
+
+    log_id: UUID
+    worker_id: int
+    worker: str
+    changed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Eligibility:
     """What an operation would do if it ran now: the jobs it takes, and why it refuses the others."""
 
@@ -115,6 +125,13 @@ class InvalidChange(QueueAdminError):
     """The job cannot be given these options."""
 
     code = "invalid_change"
+    retryable = False
+
+
+class UnknownWorker(QueueAdminError):
+    """There is no worker of that name or number that has not ended."""
+
+    code = "unknown_worker"
     retryable = False
 
 

@@ -8,17 +8,24 @@ from queueadmin.pages.failures import dead_letters, failures
 from queueadmin.pages.overview import overview
 from queueadmin.pages.periodic import periodic
 from queueadmin.pages.truth import truth
+from queueadmin.pages.workers import drain_worker, workers
 
 SEE_JOBS = "queueadmin.view_job"
+SEE_WORKERS = "queueadmin.view_workerprocess"
 
 PAGES = (
     Page(name="overview", title="Overview", view=overview, permission=SEE_JOBS, is_live=True),
     Page(name="failures", title="Failures", view=failures, permission=SEE_JOBS),
     Page(name="dead_letters", title="Dead letters", view=dead_letters, permission=SEE_JOBS),
+    Page(name="workers", title="Workers", view=workers, permission=SEE_WORKERS, is_live=True),
     Page(name="bulk_list", title="Bulk operations", view=bulk_list, permission=SEE_JOBS, route="bulk"),
     Page(
         name="truth", title="Ledger and broker", view=truth, permission="queueadmin.view_queuecontrol",
         post_permission="queueadmin.repair_queue",
+    ),
+    Page(
+        name="drain_worker", title="Drain a worker", view=drain_worker, permission=SEE_WORKERS,
+        post_permission="queueadmin.drain_worker", route="workers/<int:worker_id>/drain", in_menu=False,
     ),
     # What it may do depends on the operation, so each view asks for that permission as well.
     Page(name="periodic", title="Periodic jobs", view=periodic, permission=SEE_JOBS, post_permission=SEE_JOBS),

@@ -40,6 +40,11 @@ def percent(value: float | None) -> str:
 
 
 @register.filter
+def size(count: int | None) -> str:
+    return display.size(count)
+
+
+@register.filter
 def pretty_json(value: Any) -> str:
     return display.pretty_json(value)
 

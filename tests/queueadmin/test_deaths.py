@@ -17,7 +17,7 @@ from django.utils import timezone
 from queueadmin import lifecycle, presence
 from queueadmin.context import Progress
 from queueadmin.dispatch import lost_workers
-from queueadmin.memory import PeakMemory
+from queueadmin.memory import Memory, PeakMemory
 from queueadmin.models import Job, JobEvent, WorkerProcess
 from queueadmin.states import State
 from tests.queueadmin.factories import claimed, submitted
@@ -34,7 +34,8 @@ def register(worker_id: int, *, pid: int, peak_memory: int | None = None, lived:
         id=worker_id, name=f"w{worker_id}", host=presence.this_host(), pid=pid, pid_started="another process"
     )
     presence.register(me, queues=["q"], actors=["act"], threads=2)
-    presence.beat(worker_id, busy=1, unwritten=0, peak_memory=peak_memory)
+    memory = None if peak_memory is None else Memory(now=0, peak=peak_memory)
+    presence.beat(worker_id, busy=1, unwritten=0, memory=memory)
     beat_at = timezone.now() - timedelta(seconds=2)
     WorkerProcess.objects.filter(pk=worker_id).update(beat_at=beat_at, started_at=beat_at - timedelta(seconds=lived))
     return me
@@ -126,17 +127,19 @@ def test_a_rescue_waits_a_moment_for_the_evidence_but_not_for_long() -> None:
 def test_peak_memory_counts_the_children_and_never_shrinks() -> None:
     # Given a child that takes 200 MiB for a moment
     peak = PeakMemory()
-    before = peak.sample()
+    before = peak.sample().peak
     grow = "import sys; block = bytearray(200 * 2**20); print('grown', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", grow], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        with_child = peak.sample()
+        with_child = peak.sample().peak
         assert child.stdin is not None
         child.stdin.close()
     # Then it was seen, and stays
     assert with_child >= psutil.Process().memory_info().rss + 150 * MIB
-    assert peak.sample() == with_child >= before
+    after = peak.sample()
+    assert after.peak == with_child >= before
+    assert 0 < after.now <= after.peak
 
 
 def test_the_master_of_a_killed_worker_tells_the_signal_to_the_timeline(

@@ -45,7 +45,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.seed", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000, help="jobs (default: 100,000)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed tells the same stories")
-    parser.add_argument("--database", help="URL of an empty, migrated or new database; default: one of its own")
+    parser.add_argument("--database", help="URL of a new database, or of one seeded before; default: one of its own")
     parser.add_argument("--serve", action="store_true", help="then serve the admin on loopback until Ctrl-C")
     parser.add_argument("--port", type=int, default=8000, help="of --serve (default: 8000)")
     parser.add_argument("--measure", action="store_true", help="then time every page and count its queries")
@@ -73,9 +73,13 @@ def _fill(options: argparse.Namespace) -> None:
     from django.core.management import call_command
     from django.utils import timezone
 
+    from queueadmin.models import Job
     from tests.seed import load, story
 
     call_command("migrate", verbosity=0)
+    if Job.objects.exists():
+        console.print("The database holds jobs already: nothing is added.")
+        return
     now, started, queue = timezone.now(), time.monotonic(), settings.QUEUE_NAME
     told = story.stories(rows=options.rows, seed=options.seed, now=now - timedelta(seconds=2), ingest_queue=queue)
     with load.no_checks(), Progress(console=console) as progress:

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +37,7 @@ def load(stories: Iterable[Story], *, now: datetime, ingest_queue: str, tick: Ca
         QueueControl,
         [{"queue": "maintenance", "reason": "the archive is being moved", "paused_by": "root", "paused_at": now}],
     )
-    minutes = Minutes()
+    minutes = Minutes(now)
     for batch in _batches(stories):
         _write(Job, [_job(story) for story in batch])
         _write(IngestionTask, [_task(story) for story in batch if story.actor == INGEST])
@@ -125,9 +125,10 @@ _COUNTED = {
 
 
 class Minutes:
-    """Outcomes and failures, counted as the ledger counts them, by the hour (old minutes are folded so)."""
+    """Outcomes and failures, counted as the ledger counts them: by the minute for two days, before that by the hour."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: datetime) -> None:
+        self._minutes_from = now - timedelta(days=2)
         self._outcomes: dict[tuple[Any, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._failures: dict[tuple[Any, ...], tuple[int, UUID]] = {}
 
@@ -136,19 +137,21 @@ class Minutes:
             field = _COUNTED.get(event.edge)
             if field is None:
                 continue
-            hour = event.at.replace(minute=0, second=0, microsecond=0)
-            counts = self._outcomes[(hour, story.queue, story.actor, story.tenant)]
+            minute = event.at.replace(second=0, microsecond=0)
+            if event.at < self._minutes_from:
+                minute = minute.replace(minute=0)
+            counts = self._outcomes[(minute, story.queue, story.actor, story.tenant)]
             counts[field] += 1
             counts["attempts"] += 1
             counts["wait_ms"] += 2_000
             counts["run_ms"] += 2_500
             if story.fault is not None:
-                self._count_failure(story, field, hour)
+                self._count_failure(story, field, minute)
 
-    def _count_failure(self, story: Story, field: str, hour: datetime) -> None:
+    def _count_failure(self, story: Story, field: str, minute: datetime) -> None:
         assert story.fault is not None
         state = {"retried": State.RETRYING, "failed": State.FAILED}.get(field, State.DEAD_LETTER)
-        key = (hour, story.queue, story.actor, story.tenant, str(state), story.fault.code, story.fault.fingerprint)
+        key = (minute, story.queue, story.actor, story.tenant, str(state), story.fault.code, story.fault.fingerprint)
         count, _ = self._failures.get(key, (0, story.id))
         self._failures[key] = (count + 1, story.id)
 

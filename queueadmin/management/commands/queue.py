@@ -26,7 +26,7 @@ _RUN: dict[str, Callable[[Shell, Options], bool]] = {
     "workers": looking.workers, "retry": acting.retry, "cancel": acting.cancel, "discard": acting.discard,
     "pause": controls.pause, "drain": controls.drain, "resume": controls.resume, "periodic": controls.periodic,
     "purge": acting.purge, "flush": acting.flush,
-    "repair": acting.repair, "cleanup": acting.cleanup, "limit": limits.limit,
+    "drain-worker": acting.drain_worker, "repair": acting.repair, "cleanup": acting.cleanup, "limit": limits.limit,
 }  # fmt: skip
 
 _INTERRUPTED = 130
@@ -108,6 +108,8 @@ def _add_acting(add: Callable[..., CommandParser]) -> None:
     flush = add("flush", "Cancel every pending job of all queues, or of one.", acts=True)
     flush.add_argument("queue", nargs="?", metavar="QUEUE")
     _add_yes(flush)
+    text = "Ask workers to finish what they have, and to exit; their supervisors start new ones."
+    add("drain-worker", text, acts=True).add_argument("workers", nargs="+", metavar="WORKER", help="its name, or its number in `workers --json`")
     repair = add("repair", "Publish what the broker lacks, now.", acts=True)
     repair.add_argument("--dry-run", action="store_true", help="only show the differences")
     cleanup = add("cleanup", "Remove what has outlived its retention, as runs by itself once an hour.")
