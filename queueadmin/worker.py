@@ -127,7 +127,10 @@ class WorkerRuntime:
     def start(self) -> None:
         context.name_worker(self.identity.name)
         presence.register(
-            self.identity, queues=self.queues, actors=self.actors, threads=self.hand.threads,
+            self.identity,
+            queues=self.queues,
+            actors=self.actors,
+            threads=self.hand.threads,
             version=self.settings.version,
         )
         self.admission.refresh()

@@ -102,7 +102,9 @@ def stats_json(overview: Overview, totals: Totals) -> dict[str, Any]:
 
 def workers_table(workers: Sequence[Worker]) -> Table:
     numbers = ("pid", "busy", "threads", "unwritten", "memory")
-    table = _table("Workers", "worker", "state", "last beat", "up for", "version", "host", *numbers, "queues", numbers=numbers)
+    table = _table(
+        "Workers", "worker", "state", "last beat", "up for", "version", "host", *numbers, "queues", numbers=numbers
+    )
     now = timezone.now()
     for worker in workers:
         table.add_row(

@@ -64,9 +64,7 @@ def workers(request: HttpRequest) -> dict[str, Any]:
 def _rows(living: list[Worker]) -> list[Row]:
     held = _in_hand()
     return [
-        Row(
-            worker=worker, jobs=tuple(held[worker.id][:_JOBS_OF_ONE]), more=max(0, len(held[worker.id]) - _JOBS_OF_ONE)
-        )
+        Row(worker=worker, jobs=tuple(held[worker.id][:_JOBS_OF_ONE]), more=max(0, len(held[worker.id]) - _JOBS_OF_ONE))
         for worker in living
     ]
 
