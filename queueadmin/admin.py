@@ -90,14 +90,17 @@ class JobListAdmin(LedgerAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         """By the filter language. What cannot be read finds nothing and is explained."""
+        within = None if self.job_path else queryset
         try:
-            matches = matching(search_term, now=timezone.now())
+            matches = matching(search_term, now=timezone.now(), within=within)
         except SearchError as error:
             messages.error(request, display.visible(str(error), limit=300))
             return queryset.none(), False
         request.search_bound = matches.bound  # type: ignore[attr-defined]  # for the changelist, in the same request
         if not search_term.strip():
             return queryset, False
+        if within is not None:
+            return matches.jobs, False
         return queryset.filter(**{f"{self.job_path}pk__in": matches.jobs.values("pk")}), False
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:

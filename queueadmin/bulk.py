@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Any, Unpack
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from dramatiq import get_broker
 
@@ -64,12 +64,9 @@ def plan(operation: str, search: str, *, now: datetime, partition_key: str = "")
     """A dry run: count by state what the search finds, up to `COUNTED` jobs. Changes nothing. Raises SearchError."""
     newest = Job.objects.order_by("-pk").values_list("pk", flat=True).first()
     found = _frozen(search, newest=newest, now=now, partition_key=partition_key)
-    counted = Job.objects.filter(pk__in=found.order_by("-pk").values("pk")[: COUNTED + 1])
-    counted = counted.annotate(is_whole=Q(cleaned_at__isnull=True))
-    rows = counted.values_list("state", "is_whole").annotate(n=Count("pk")).order_by()
     takes = operations.takes(operation)
     eligible, refused = 0, Counter[str]()
-    for state, is_whole, n in rows:
+    for state, is_whole, n in _counted(found):
         if state in takes and (is_whole or state not in TERMINAL):
             eligible += n
         else:
@@ -80,6 +77,20 @@ def plan(operation: str, search: str, *, now: datetime, partition_key: str = "")
         matched=min(matched, COUNTED), eligible=min(eligible, COUNTED),
         refused=dict(refused.most_common()), is_more=matched > COUNTED,
     )  # fmt: skip
+
+
+def _counted(found: QuerySet[Job]) -> list[tuple[str, bool, int]]:
+    """(state, whether retention has left it whole, jobs) over the first jobs that are found, in whatever order.
+
+    Django groups no slice: as `pk IN (slice)` the same took five times as long.
+    """
+    whole = found.annotate(is_whole=Q(cleaned_at__isnull=True)).order_by()
+    slice_sql, parameters = whole.values("state", "is_whole")[: COUNTED + 1].query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT state, is_whole, count(*) FROM ({slice_sql}) found GROUP BY state, is_whole", parameters
+        )
+        return [(state, bool(is_whole), int(n)) for state, is_whole, n in cursor.fetchall()]
 
 
 def start(planned: Plan, *, options: dict[str, Any] | None = None, **who: Unpack[audit.Who]) -> BulkOperation:

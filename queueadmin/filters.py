@@ -46,7 +46,8 @@ class BoundedPaginator(_Paginator):
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        return int(rows[: self.LIMIT].count()) if isinstance(rows, QuerySet) else len(rows)
+        # In no order: to sort all that a search finds would cost more than to count the first of them.
+        return int(rows.order_by()[: self.LIMIT].count()) if isinstance(rows, QuerySet) else len(rows)
 
     @property
     def is_cut(self) -> bool:

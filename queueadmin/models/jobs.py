@@ -76,6 +76,12 @@ class Job(models.Model):
                 name="job_fingerprint",
                 condition=Q(state__in=["dead_letter", "failed"]),
             ),
+            # What somebody has to look at is counted by queue and actor on many pages, from this index alone.
+            models.Index(
+                fields=["state", "queue", "actor"],
+                name="job_ended_badly",
+                condition=Q(state__in=["dead_letter", "failed"], cleaned_at__isnull=True),
+            ),
             models.Index(fields=["parent_id"], name="job_parent", condition=Q(parent_id__isnull=False)),
         ]
         constraints = [

@@ -80,7 +80,7 @@ def _open_jobs(prints: Iterable[str]) -> dict[str, int]:
     """Failed and dead-lettered jobs by fingerprint."""
     rows = Job.objects.filter(fingerprint__in=[value for value in prints if value])
     rows = rows.filter(state__in=[State.DEAD_LETTER, State.FAILED])
-    return dict(rows.values_list("fingerprint").annotate(n=Count("pk")).order_by())
+    return dict(rows.values_list("fingerprint").annotate(n=Count("*")).order_by())  # from the index alone
 
 
 def _group(

@@ -121,13 +121,15 @@ _SPAN = 999_999
 
 
 def _queues(found: Overview, ended: Mapping[tuple[str, str], Ended], measured: Timings) -> list[Row]:
+    known = {queue.summary.name: queue.summary for queue in found.queues}
     return [
         _row(
-            "queue", queue.summary.name, queue.summary.counts, queue.summary.oldest_pending_seconds,
-            total(part for (name, _), part in ended.items() if name == queue.summary.name),
-            measured.queues.get(queue.summary.name, NO_TIMES),
+            "queue", name, known[name].counts if name in known else {},
+            known[name].oldest_pending_seconds if name in known else None,
+            total(part for (queue, _), part in ended.items() if queue == name),
+            measured.queues.get(name, NO_TIMES),
         )
-        for queue in found.queues
+        for name in sorted({*known, *(queue for queue, _ in ended)})
     ]  # fmt: skip
 
 

@@ -48,9 +48,9 @@ def load(stories: Iterable[Story], *, now: datetime, ingest_queue: str, tick: Ca
         tick(len(batch))
     _write(JobMinute, minutes.outcomes())
     _write(FailureMinute, minutes.failures())
-    if connection.vendor == "postgresql":
+    if connection.vendor == "postgresql" and not connection.in_atomic_block:
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
+            cursor.execute("VACUUM ANALYZE")  # as autovacuum does with tables that have grown
 
 
 def _batches(stories: Iterable[Story]) -> Iterator[list[Story]]:
