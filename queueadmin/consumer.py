@@ -158,6 +158,9 @@ class LedgerConsumer(Consumer):
         ids = self._pop()
         if not ids:
             return []
+        if self._runtime.draining.is_set():  # it was asked while these were waited for
+            self._aside += [replace(job, given_back=True) for job in lookup.pending(ids)]
+            return []
         taken = self._runtime.claimer.claim(ids, self._runtime.actors)
         left = set(ids) - {held.job.id for held in taken.held} - {job.id for job in taken.over_limit}
         if left:
