@@ -65,7 +65,7 @@ def test_draining_asks_first_and_leaves_its_row() -> None:
     # When it is confirmed
     page = operator.post(url("drain_worker", number), {"reason": "a new kernel"}, follow=True).text
     # Then the worker is asked, it shows, and the audit says by whom and why
-    assert "west-1 takes nothing more, and exits when what it has is done." in page
+    assert "takes nothing more, and exits when what it has is done." in page
     assert "Draining" in page
     assert presence.beat(number, busy=0, unwritten=0) == presence.Asked(to_drain=True)
     log = OperationLog.objects.get()
