@@ -197,7 +197,7 @@ def open_counts() -> list[Row]:
 
 def summed_by(column: str, counts: Iterable[Row]) -> dict[str, dict[str, int]]:
     """Of `open_counts`: queue or actor -> open jobs by state, by name."""
-    return _by_state(column, counts, _OPEN_STATES)
+    return _by_state(column, counts, OPEN_STATES)
 
 
 def _by_queue(rows: Sequence[str], states: Sequence[State], **wanted: str | None) -> dict[str, dict[str, int]]:
