@@ -58,7 +58,7 @@ def test_a_real_worker_exits_with_code_0(live_worker: WorkerFactory) -> None:
     row = WorkerProcess.objects.get()
     assert row.version == "2.4.1"
     # When it is asked by name
-    call_command("queue", "drain", "west-1", "--reason", "a new kernel")
+    call_command("queue", "drain-worker", "west-1", "--reason", "a new kernel")
     # Then it exits in order within seconds, and so does its master
     assert worker.process is not None
     assert worker.process.wait(30) == 0
@@ -74,7 +74,7 @@ def test_a_name_that_nobody_or_more_than_one_has_is_refused() -> None:
     with pytest.raises(UnknownWorker, match=r"2 workers are called 'twin': say which number, 1, 2\."):
         operations.find_worker("twin")
     with pytest.raises(CommandError, match=r"no worker 'nobody' that has not ended\. Workers: twin, twin\."):
-        call_command("queue", "drain", "nobody")
+        call_command("queue", "drain-worker", "nobody")
     assert operations.find_worker("2").id == 2
     presence.mark_stopped(1)
     assert operations.find_worker("twin").id == 2

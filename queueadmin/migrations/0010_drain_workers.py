@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("queueadmin", "0008_repair_permissions"),
+        ("queueadmin", "0009_queue_and_periodic_controls"),
     ]
 
     operations = [

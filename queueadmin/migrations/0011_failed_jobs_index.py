@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("queueadmin", "0009_drain_workers"),
+        ("queueadmin", "0010_drain_workers"),
     ]
 
     operations = [

@@ -16,8 +16,8 @@ def add_permission(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("documents", "0006_webhooks_and_rates"),
-        ("queueadmin", "0009_drain_workers"),
+        ("documents", "0007_periodic_permissions"),
+        ("queueadmin", "0010_drain_workers"),
     ]
 
     operations = [migrations.RunPython(add_permission, migrations.RunPython.noop)]
