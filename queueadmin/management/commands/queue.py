@@ -111,8 +111,6 @@ def _add_acting(add: Callable[..., CommandParser]) -> None:
     text = "Ask workers to finish what they have, and to exit; their supervisors start new ones."
     worker = add("drain-worker", text, acts=True)
     worker.add_argument("workers", nargs="+", metavar="WORKER", help="its name, or its number in `workers --json`")
-        "workers", nargs="+", metavar="WORKER", help="its name, or its number in `workers --json`"
-    )
     repair = add("repair", "Publish what the broker lacks, now.", acts=True)
     repair.add_argument("--dry-run", action="store_true", help="only show the differences")
     cleanup = add("cleanup", "Remove what has outlived its retention, as runs by itself once an hour.")
