@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import Count, OuterRef, Subquery
 
 from documents import conf
+from documents.counts import JobCounts
 from documents.exceptions import DocumentError
 from documents.models import Batch, IngestionTask
 from queueadmin import selectors as ledger
@@ -216,10 +217,14 @@ def result_key(task_id: UUID, *, tenant: str) -> str:
     return key
 
 
+_counts = JobCounts(INGEST_ACTOR)
+"""This process's."""
+
+
 def queue_stats(*, tenant: str | None) -> QueueStats:
     """The ingestion tasks of one tenant, or of all for None. Webhooks and upkeep do not count."""
     totals = ledger.totals(INGEST_ACTOR, tenant)
-    depths = ledger.queue_depths(INGEST_ACTOR, tenant)
+    depths = _counts.of(tenant)
     return QueueStats(
         # Added up here: a second count would read every completed task once more.
         counts={state.value: sum(counts[state] for counts in depths.values()) for state in State},

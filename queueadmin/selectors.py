@@ -185,9 +185,9 @@ def queue_depths(actor: str | None = None, partition_key: str | None = None) -> 
     return _by_queue(_CURRENT, list(State), actor=actor, partition_key=partition_key)
 
 
-def open_depths() -> dict[str, dict[str, int]]:
+def open_depths(actor: str | None = None, partition_key: str | None = None) -> dict[str, dict[str, int]]:
     """Queue name -> open jobs by state, without completed and cancelled; queues without any are left out."""
-    return _by_queue(_OPEN, OPEN_STATES)
+    return _by_queue(_OPEN, OPEN_STATES, actor=actor, partition_key=partition_key)
 
 
 def open_counts() -> list[Row]:

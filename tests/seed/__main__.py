@@ -1,7 +1,7 @@
 """`python -m tests.seed`: a ledger with a past, to look at, to photograph and to measure.
 
 Without `--database` it brings a PostgreSQL and a Valkey of its own, which end with the command; so does `--serve`
-(the admin on loopback, with a staff user) and `--measure` (every page's time and queries).
+(the admin on loopback, with a staff user) and `--measure` (time and queries of every page and of the API's lists).
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ def main() -> int:
         django.setup()
         _fill(options)
         if options.measure:
-            from tests.seed import pages
+            from tests.seed import lists, pages
 
+            lists.measure(rounds=options.rounds)
             return pages.measure(rounds=options.rounds)
         if options.serve:
             _serve(options.port)
@@ -48,7 +49,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", help="URL of a new database, or of one seeded before; default: one of its own")
     parser.add_argument("--serve", action="store_true", help="then serve the admin on loopback until Ctrl-C")
     parser.add_argument("--port", type=int, default=8000, help="of --serve (default: 8000)")
-    parser.add_argument("--measure", action="store_true", help="then time every page and count its queries")
+    parser.add_argument(
+        "--measure", action="store_true", help="then time the API's lists and every page, and count their queries"
+    )
     parser.add_argument("--rounds", type=int, default=20, help="of --measure, per page (default: 20)")
     return parser.parse_args()
 

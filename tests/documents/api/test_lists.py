@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from documents import batches, listing
+from documents import batches, listing, selectors
 from documents.batches import BatchRequest
 from documents.listing import Effort, Position, Wanted
 from documents.models import IngestionTask
@@ -113,6 +113,38 @@ def test_what_is_rare_among_many_tasks_is_found_without_looking_at_all_of_them(s
     # Then it is found: at once where an index leads to it, behind an empty page elsewhere
     assert found[0] == ((rare,) if state == State.FAILED and few else ())
     assert [task_id for ids in found for task_id in ids] == [rare]
+
+
+FILTERS: list[dict[str, Any]] = [
+    {}, {"states": ("completed",)}, {"states": ("cancelled", "pending")}, {"states": ("pending",)},
+    {"states": ("processing",)}, {"states": ("scheduled", "retrying")}, {"states": ("failed", "dead_letter")},
+    {"error_code": "damaged"}, {"user_id": "user-1"}, {"document_id": "doc-1"}, {"batch_id": uuid.UUID(int=1)},
+    {"created_from": datetime(2026, 1, 1, tzinfo=UTC), "created_to": datetime(2099, 1, 1, tzinfo=UTC)},
+    {"user_id": "user-1", "states": ("cancelled",), "created_to": datetime(2099, 1, 1, tzinfo=UTC)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=lambda filters: "+".join(filters) or "none")
+@pytest.mark.parametrize("few", [0, 5_000], ids=["many", "few"])
+def test_no_filter_reads_a_whole_table(filters: dict[str, Any], few: int) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("asks PostgreSQL's planner")
+    # Given a task for each filter, and a planner that reads a whole table only where no index helps
+    for state in (State.PENDING, State.COMPLETED, State.FAILED):
+        task_in(state)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        # When a first page and a later one are read
+        with CaptureQueriesContext(connection) as captured:
+            for after in (None, Position(at=datetime(2099, 1, 1, tzinfo=UTC), id=uuid.UUID(int=1))):
+                page = listing.page(Wanted(tenant="default", after=after, **filters), Effort(few=few))
+                selectors.webhook_jobs(selectors.views(page.ids))
+        # Then an index leads every statement to its rows
+        assert len(captured) >= 2
+        for query in captured.captured_queries:
+            cursor.execute("EXPLAIN " + query["sql"])
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Seq Scan" not in plan, f"{query['sql']}\n{plan}"
 
 
 def test_another_tenant_sees_none_of_it(make_api: Callable[..., Api]) -> None:
