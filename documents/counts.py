@@ -1,8 +1,8 @@
 """How many jobs stand where, for whoever asks again and again.
 
-What is open is counted anew each time: indexes tell it. What has completed is not told apart by queue and tenant in any
-index, and counting it reads the whole table: a second at a million jobs. So where that is dear, it is done so seldom
-that it takes a twentieth of the time at most.
+What goes on is counted anew each time: it is little, and indexes lead to it. What has ended is not told apart by queue
+and tenant in any index, and counting it reads the whole table: a second at a million jobs. So where that is dear, it is
+done so seldom that it takes a twentieth of the time at most.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from queueadmin import selectors as ledger
-from queueadmin.states import State
+from queueadmin.states import TERMINAL, State
 
 Depths = dict[str, dict[str, int]]
 """Queue name -> jobs by state, every state present."""
@@ -22,7 +22,7 @@ _DEAR_SECONDS = 0.25
 _SHARE = 20
 _LONGEST_SECONDS = 60.0
 _MAX_KNOWN = 1_000
-_SELDOM = tuple(state.value for state in State if state not in ledger.OPEN_STATES)
+_SELDOM = tuple(state.value for state in TERMINAL)
 
 
 @dataclass(kw_only=True)
@@ -42,10 +42,10 @@ class JobCounts:
         self._known: dict[str | None, _Known] = {}
 
     def of(self, tenant: str | None) -> Depths:
-        """Of one tenant, or of all for None: open jobs now, completed and cancelled ones up to a minute ago."""
+        """Of one tenant, or of all for None: those that go on as of now, those that have ended at most a minute old."""
         known = self._recent(tenant)
         if known is not None:
-            return _merged(ledger.open_depths(self._actor, tenant), known)
+            return _merged(ledger.live_depths(self._actor, tenant), known)
         started = self._clock()
         depths = ledger.queue_depths(self._actor, tenant)
         self._remember(tenant, depths, took=self._clock() - started)
@@ -71,11 +71,11 @@ class JobCounts:
                 self._known[tenant] = _Known(depths=depths, until=until)
 
 
-def _merged(opened: Depths, ended: Depths) -> Depths:
-    """What is open as the first says, what has ended as the second does."""
+def _merged(live: Depths, ended: Depths) -> Depths:
+    """What goes on as the first says, what has ended as the second does."""
     nothing = dict.fromkeys((state.value for state in State), 0)
     merged = {
-        queue: nothing | {state: ended.get(queue, nothing)[state] for state in _SELDOM} | opened.get(queue, {})
-        for queue in sorted(set(opened) | set(ended))
+        queue: nothing | {state: ended.get(queue, nothing)[state] for state in _SELDOM} | live.get(queue, {})
+        for queue in sorted(set(live) | set(ended))
     }
     return {queue: counts for queue, counts in merged.items() if any(counts.values())}

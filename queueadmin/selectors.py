@@ -19,7 +19,7 @@ from queueadmin.conf import queue_settings
 from queueadmin.minutes import counted
 from queueadmin.models import JobEvent, JobMinute, JobProgress, QueueControl, WorkerProcess
 from queueadmin.sql import JOB, Row
-from queueadmin.states import TERMINAL, State
+from queueadmin.states import LIVE, TERMINAL, State
 
 _ENDED = ", ".join(f"'{state}'" for state in sorted(TERMINAL))
 _ALIVE = ("state = 'pending'", "state IN ('retrying', 'scheduled')", "state = 'processing'")
@@ -185,9 +185,14 @@ def queue_depths(actor: str | None = None, partition_key: str | None = None) -> 
     return _by_queue(_CURRENT, list(State), actor=actor, partition_key=partition_key)
 
 
-def open_depths(actor: str | None = None, partition_key: str | None = None) -> dict[str, dict[str, int]]:
+def live_depths(actor: str | None = None, partition_key: str | None = None) -> dict[str, dict[str, int]]:
+    """Queue name -> jobs that have not ended, by state; queues without any are left out."""
+    return _by_queue(_ALIVE, sorted(LIVE), actor=actor, partition_key=partition_key)
+
+
+def open_depths() -> dict[str, dict[str, int]]:
     """Queue name -> open jobs by state, without completed and cancelled; queues without any are left out."""
-    return _by_queue(_OPEN, OPEN_STATES, actor=actor, partition_key=partition_key)
+    return _by_queue(_OPEN, OPEN_STATES)
 
 
 def open_counts() -> list[Row]:
