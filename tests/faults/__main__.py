@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         options.out.write_text(json.dumps(report.as_json(results, seed=options.seed, jobs=options.jobs), indent=2))
     ours = results.get(LEDGER, {})
     console.print(report.last_line(list((ours or results[STOCK]).values())))
-    return 0 if all(row.is_clean for row in ours.values()) else 1
+    return report.exit_code(list(ours.values()))
 
 
 class Run:

@@ -58,6 +58,9 @@ FAULTS = (
         name="kill_leader", act=workers.kill_leader, does="SIGKILL of the process that leads the dispatcher", lasts=3
     ),
     Fault(
+        name="pause_leader", act=workers.pause_leader, does="SIGSTOP of that process for 8 s, then SIGCONT", lasts=8
+    ),
+    Fault(
         name="pause_worker", act=workers.pause_worker, does="SIGSTOP of a worker for 14 s, then SIGCONT", lasts=14,
         stock=True,
     ),
@@ -81,6 +84,10 @@ FAULTS = (
     Fault(
         name="kill_web", act=clients.kill_web, does="SIGKILL of the web server between commit and publish", lasts=15,
         documents=0.4,
+    ),
+    Fault(
+        name="pause_web", act=clients.pause_web,
+        does="SIGSTOP of the web server between commit and publish for 3 s, then SIGCONT", lasts=12, documents=0.4,
     ),
     Fault(name="flushall", act=valkey.flushall, does="FLUSHALL", lasts=3, stock=True),
     Fault(name="restart_valkey", act=valkey.restart_valkey, does="Valkey restarted, with its data", stock=True),

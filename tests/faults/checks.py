@@ -193,12 +193,13 @@ def _documents(world: World, span: Span, numbers: dict[str, int], jobs: dict[str
 def tidy(world: World) -> list[str]:
     """What is left behind once everything has ended: tried for a while, because some of it is tidied up late."""
     deadline = time.monotonic() + _TIDY_SECONDS
-    while (left := _look_round(world)) and time.monotonic() < deadline:
+    while (left := look_round(world)) and time.monotonic() < deadline:
         time.sleep(0.5)
     return left
 
 
-def _look_round(world: World) -> list[str]:
+def look_round(world: World) -> list[str]:
+    """What is left behind at this moment, in words."""
     try:
         return _leftovers(world)
     except (redis.RedisError, httpx.HTTPError) as error:  # a master that has just taken over, a web server that starts

@@ -48,6 +48,11 @@ def as_json(results: Results, *, seed: int, jobs: int) -> dict[str, Any]:
     }
 
 
+def exit_code(ours: Sequence[Row]) -> int:
+    """1 when this service lost or doubled anything, or left something behind; what stock did does not count."""
+    return 0 if all(row.is_clean for row in ours) else 1
+
+
 def last_line(rows: Sequence[Row]) -> str:
     """How much was lost and doubled."""
     jobs, lost, doubled = (sum(getattr(row, name) for row in rows) for name in ("jobs", "lost", "doubled"))

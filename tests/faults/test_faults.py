@@ -20,6 +20,7 @@ from rich.console import Console
 from documents.callbacks import signing
 from documents.exceptions import StorageUnavailable
 from documents.storage import S3Connection, S3Store
+from tests.faults import checks
 from tests.faults.catalogue import BY_NAME, FAIL_OVERS, FAULTS, Fault
 from tests.faults.inbox import SECRET, Inbox
 from tests.faults.proxy import Loop, Proxy
@@ -59,6 +60,31 @@ def test_nothing_is_lost_and_nothing_ends_twice(broken_world: World) -> None:
     # And each fault struck, and a worker did die, and was started again
     assert found.struck >= 4 * 5 + 4
     assert sum(master.deaths for master in broken_world.fleet.masters) >= 1
+
+
+def test_what_is_left_behind_is_found(broken_world: World) -> None:
+    # Given a world in which everything has ended, and nothing is left of it
+    assert checks.tidy(broken_world) == []
+    # When somebody leaves an id, a claim, a worker and a count behind, and a lease
+    with broken_world.redis() as client, broken_world.sql() as connection:
+        client.zadd("{ingestion}:ready:nobody:normal", {"0" * 32: 1})
+        ended = "(SELECT id FROM queueadmin_job WHERE state = 'completed' LIMIT 1)"
+        connection.execute(f"UPDATE queueadmin_job SET token = gen_random_uuid() WHERE id = {ended}")
+        connection.execute(
+            "INSERT INTO queueadmin_workerprocess (id, name, host, pid, pid_started, queues, actors, threads, busy, "
+            "unwritten, writer_lag, started_at, beat_at) VALUES (1, 'gone', 'elsewhere', 4194305, '', '[]', '[]', 1, "
+            "0, 0, 0, now(), now() + interval '1 hour')"
+        )
+        connection.execute("UPDATE queueadmin_jobminute SET completed = completed + 1 WHERE ctid = (SELECT min(ctid) "
+                           "FROM queueadmin_jobminute)")  # fmt: skip
+        connection.execute("UPDATE queueadmin_lease SET holder = 2 WHERE name = 'dispatcher'")
+    # Then each is told
+    left = checks.look_round(broken_world)
+    assert left[:4] == [
+        "1 ids in ready sets without a pending job", "1 rows of workers that are gone", "1 claims left behind",
+        "1 leases of the dead",
+    ]  # fmt: skip
+    assert left[4].startswith("the total of completed is ")
 
 
 def test_every_fault_has_a_name_and_says_what_it_does() -> None:

@@ -19,6 +19,10 @@ _POISON_SECONDS = 60.0
 """A poisonous job needs three deaths, and a worker takes seconds to start."""
 
 
+_LEADER_SECONDS = 8.0
+"""Longer than the lease of the dispatcher's leader, shorter than a worker may be silent."""
+
+
 def kill_worker(world: World, dice: random.Random) -> None:
     """The whole worker, as a machine's death, or only the process that runs the jobs."""
     master = dice.choice(world.fleet.masters)
@@ -33,16 +37,33 @@ def kill_worker(world: World, dice: random.Random) -> None:
 def kill_leader(world: World, dice: random.Random) -> None:
     if not world.is_ledger:
         return kill_worker(world, dice)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if leader := _leader(world):
+            leader.kill()
+    return None
+
+
+def pause_leader(world: World, dice: random.Random) -> int:
+    """The leader stops for longer than its lease lasts, and wakes up believing that it leads; 0 when nobody led."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if leader := _leader(world):
+            leader.suspend()
+            try:
+                time.sleep(_LEADER_SECONDS)
+            finally:
+                leader.resume()
+            return 1
+    return 0
+
+
+def _leader(world: World) -> psutil.Process | None:
     query = (
         "SELECT w.pid FROM queueadmin_lease l JOIN queueadmin_workerprocess w ON w.id = l.holder "
         "WHERE l.name = 'dispatcher'"
     )
     with world.sql() as connection:
         row = connection.execute(query).fetchone()
-    if row is not None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            psutil.Process(int(row[0])).kill()
-    return None
+    return None if row is None else psutil.Process(int(row[0]))
 
 
 def pause_worker(world: World, dice: random.Random) -> None:
