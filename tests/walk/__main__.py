@@ -2,7 +2,8 @@
 
 PostgreSQL, a Valkey with a password and the service's ACL user, a bucket, two web servers and two worker hosts;
 documents come in all the time; a host is killed, the alert fires in a real Prometheus, hosts are added, and all are
-replaced by SIGTERM under load. Ends with what was accepted and what became of it; exit code 1 if anything was lost.
+replaced by SIGTERM under load. Then what was accepted is compared with what became of it; and a backup from the middle
+of all that is restored, and compared again. Exit code 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
+from pathlib import Path
 
 import httpx
 
@@ -46,12 +49,15 @@ class Walk:
         )
         wait_until(lambda: prometheus.scraped() == len(self.webs), seconds=60, what="Prometheus to scrape both")
         backend = self.submit()
-        self.kill(prometheus, "west-1")
-        self.scale_up()
-        self.upgrade()
-        backend.finish()
-        self.tell(f"The backend stops. {len(backend.accepted)} documents were accepted.")
-        return self.account(backend)
+        with tempfile.TemporaryDirectory(prefix="walk-backup-") as folder:
+            backup = Path(folder) / "ingestion.dump"
+            saved = self.back_up(backend, backup)
+            self.kill(prometheus, "west-1")
+            self.scale_up()
+            self.upgrade()
+            backend.finish()
+            self.tell(f"The backend stops. {len(backend.accepted)} documents were accepted.")
+            return self.account(backend) and self.restore(backend, backup, saved)
 
     def install(self) -> None:
         """From empty servers to two web servers and two worker hosts that are healthy."""
@@ -78,6 +84,14 @@ class Walk:
         self.tell(f"{_BURST} documents at once, and four a second from now on, each with a callback URL.")
         self.command("queue", "stats")
         return backend
+
+    def back_up(self, backend: Backend, file: Path) -> set[str]:
+        """Save the database while workers work and documents come in; the tasks that are certainly in it."""
+        self.title("Back up")
+        saved = set(backend.accepted)
+        self.stage.back_up(file)
+        self.tell(f"pg_dump --format=custom: {len(saved)} tasks had been accepted, {self.unfinished()} jobs were open")
+        return saved
 
     def kill(self, prometheus: Prometheus, name: str) -> None:
         """A host goes, without a word."""
@@ -114,8 +128,7 @@ class Walk:
         """What became of everything that was accepted."""
         self.title("Nothing lost")
         wait_until(lambda: self.unfinished() == 0, seconds=_DONE_SECONDS, what="all jobs to end", every=1)
-        states = Counter(backend.status(task)["status"] for task in backend.accepted)
-        told = Counter(request.headers["webhook-id"] for request in self.inbox.received)
+        states, told = Counter(map(backend.state, backend.accepted)), self.told()
         self.metrics('queueadmin_jobs_finished_total{actor="ingest_document"')
         self.command("queue", "dead-letters")
         self.command("queue", "repair", "--dry-run")
@@ -125,6 +138,31 @@ class Walk:
             f"{dict(backend.unanswered) or 'none'}."
         )
         return states == {"completed": len(backend.accepted)} and len(told) == len(backend.accepted)
+
+    def restore(self, backend: Backend, file: Path, saved: set[str]) -> bool:
+        """The database as it was; Redis keeps what it has. Whether everything in the backup is done again."""
+        self.title("Restore")
+        before, workers = self.told(), [self.workers[name] for name in ("east-1", "west-2", "east-2")]
+        for unit in (*self.webs, *workers):
+            unit.stop(35)
+        self.stage.restore(file)
+        self.tell("All stopped; pg_restore --clean --if-exists; all started again")
+        for unit in (*self.webs, *workers):
+            self.start(unit)
+        for arguments in (("migrate", "--check"), ("cleanup_tasks", "--dry-run"), ("audit", "verify")):
+            self.command(*arguments)
+        wait_until(lambda: self.unfinished() == 0, seconds=_DONE_SECONDS, what="all jobs to end", every=1)
+        states = Counter(map(backend.state, saved))
+        again = self.told() - before
+        self.tell(
+            f"The {len(saved)} tasks of the backup: {dict(states)}. Webhooks that came again: {again.total()}, "
+            f"of which {len(set(again) - set(before))} under a new id."
+        )
+        return states == {"completed": len(saved)} and set(again) <= set(before)
+
+    def told(self) -> Counter[str]:
+        """How often each webhook came."""
+        return Counter(request.headers["webhook-id"] for request in self.inbox.received)
 
     def unfinished(self) -> int:
         """Jobs of documents and webhooks that have not ended, from a web server's metrics."""

@@ -17,6 +17,7 @@ from tests.servers import PROJECT_DIR, PostgresServer, S3Server, Server, ValkeyS
 
 UNITS = PROJECT_DIR / "docker" / "systemd"
 BUCKET = "documents"
+DATABASE = "ingestion"
 
 
 def unit_command(unit: str, changes: Mapping[str, str]) -> list[str]:
@@ -82,6 +83,7 @@ class Stage(contextlib.ExitStack):
     def __enter__(self) -> Stage:
         super().__enter__()
         self.postgres = self.enter_context(PostgresServer())
+        self.program("createdb", "--maintenance-db", self.postgres.url(), DATABASE)
         password = "walk-" + os.urandom(16).hex()
         acl = (PROJECT_DIR / "docker" / "ingestion.acl").read_text().strip()
         self.valkey = self.enter_context(ValkeyServer(appendonly=True, users=[f"{acl} >{password}"]))
@@ -95,7 +97,7 @@ class Stage(contextlib.ExitStack):
             "SECRET_KEY": os.urandom(32).hex(),
             "METRICS_TOKEN": os.urandom(16).hex(),
             "WEBHOOK_SECRET": "whsec_" + "d2Fsay13YWxrLXdhbGstd2Fsay13YWxrLXdhbGs=",
-            "DATABASE_URL": self.postgres.url(),
+            "DATABASE_URL": self.postgres.url(DATABASE),
             "REDIS_URL": f"redis://ingestion:{password}@127.0.0.1:{self.valkey.port}/0",
             "S3_ENDPOINT_URL": self.s3.url,
             "S3_BUCKET": BUCKET,
@@ -122,3 +124,14 @@ class Stage(contextlib.ExitStack):
             [sys.executable, "manage.py", *arguments],
             cwd=PROJECT_DIR, env=self.environment, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
+
+    def program(self, name: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs to its end."""
+        program = self.postgres.binaries / name
+        subprocess.run([str(program), *arguments], check=True, capture_output=True, timeout=180)
+
+    def back_up(self, file: Path) -> None:
+        self.program("pg_dump", "--format=custom", "--file", str(file), self.postgres.url(DATABASE))
+
+    def restore(self, file: Path) -> None:
+        self.program("pg_restore", "--clean", "--if-exists", "--dbname", self.postgres.url(DATABASE), str(file))
