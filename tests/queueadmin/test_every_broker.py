@@ -33,7 +33,6 @@ from tests.queueadmin.test_broker import (
 from tests.queueadmin.test_dispatch import (
     test_a_periodic_actor_is_sent_once_per_period,
     test_a_process_that_does_not_lead_has_the_leader_sweep_soon,
-    test_the_sweep_publishes_exactly_what_is_missing,
 )
 from tests.queueadmin.test_fairness import (
     test_a_lost_memory_costs_order_only,
@@ -49,6 +48,7 @@ from tests.queueadmin.test_ready import (
     test_ids_come_out_in_order_urgent_ones_first,
     test_missing_names_what_is_not_there,
 )
+from tests.queueadmin.test_sweep import test_the_sweep_publishes_exactly_what_is_missing
 from tests.redis_servers import (
     ACL_FILE,
     ClusterDeployment,

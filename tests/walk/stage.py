@@ -30,6 +30,8 @@ def unit_command(unit: str, changes: Mapping[str, str]) -> list[str]:
 class Unit(Server):
     """A long-running unit of docker/systemd, started as systemd would, with its host's data directory."""
 
+    start_seconds = 120.0
+
     def __init__(self, unit: str, name: str, environment: Mapping[str, str], changes: Mapping[str, str]) -> None:
         self.name = name
         super().__init__()
@@ -46,8 +48,6 @@ class Unit(Server):
 
 class Worker(Unit):
     """A worker host: one process group under a name of its own."""
-
-    start_seconds = 120.0
 
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         super().__init__("document-ingestion-worker@.service", name, environment, {"%H-%i": name})
