@@ -6,9 +6,11 @@ import pytest
 
 from documents import rendering
 from documents.storage import DirectoryResultStore
-from queueadmin.models import Job
+from queueadmin.models import Job, JobProgress
+from queueadmin.states import TERMINAL
 from tests.end_to_end.service import Service
 from tests.servers import wait_until
+from tests.slow_documents import long_pdf
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
@@ -61,6 +63,28 @@ def test_documents_of_a_bucket_become_text_and_faults_end_as_what_they_are(s3_se
         "nowhere.txt": ("failed", "not_found"),
     }
     assert {ended[task].attempt for task in tasks.values()} == {1}
+
+
+def test_a_long_document_shows_how_far_it_is_while_it_is_read(service: Service) -> None:
+    # Given a document of many pages
+    service.put("long.pdf", long_pdf(1500))
+    task = service.submit("long.pdf")
+    # When a worker reads it
+    service.worker()
+    seen: list[tuple[str, int | None, int | None]] = []
+
+    def watched() -> bool:
+        progress = JobProgress.objects.filter(job_id=task).first()
+        if progress is not None and (progress.stage, progress.done, progress.total) not in seen:
+            seen.append((progress.stage, progress.done, progress.total))
+        return Job.objects.get(id=task).state in TERMINAL
+
+    wait_until(watched, seconds=60, what="the end of the document")
+    # Then its row said page n of m on the way, never backwards
+    assert service.one(task).result["pages"] == 1500
+    pages = [done for stage, done, total in seen if stage == "extract" and total == 1500]
+    assert any(done is not None and 0 < done < 1500 for done in pages), seen
+    assert pages == sorted(pages)
 
 
 def test_a_passing_fault_is_tried_again_and_then_becomes_a_dead_letter(service: Service, free_port: int) -> None:
