@@ -14,7 +14,7 @@ PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench faults fuzz seed corpus model walk lint openapi requirements samples clean python
+.PHONY: help run test bench faults fuzz seed corpus model walk photographs lint openapi requirements samples clean python
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ seed: $(VENV)/dev.stamp ## Make a ledger with a past, and look at it (ROWS=10000
 
 walk: $(VENV)/dev.stamp ## Walk through docs/operations.md: install, kill a host, see the alert, scale, upgrade, count (4 min)
 	@$(BIN)/python -m tests.walk
+
+photographs: $(VENV)/dev.stamp ## Take the pictures of docs/ again, in Chromium (5 min; ARGS="--only storm --out folder")
+	@$(BIN)/python -m tests.photographs $(ARGS)
 
 corpus: $(VENV)/base.stamp ## Extract a folder of documents (CORPUS=folder OUT=results.jsonl), resumable
 	@test -n "$(CORPUS)" || { echo "Say which folder: make corpus CORPUS=../documents [OUT=results.jsonl]" >&2; exit 1; }

@@ -1,0 +1,1 @@
+"""Pictures of the admin for the documentation, taken in a real browser: `make photographs`."""
