@@ -252,7 +252,12 @@ class NewKeyForm(_KeyForm):
 
     class Meta:
         model = ApiKey
-        fields = ["name", "tenant", "scopes", "expires_at"]
+        fields = ["name", "tenant", "scopes", "all_tenants", "expires_at"]
+
+    def clean(self) -> Any:
+        if self.cleaned_data.get("all_tenants") and Scope.OPERATE not in self.cleaned_data.get("scopes", ()):
+            raise forms.ValidationError("A key for all tenants is one that operates: give it the scope operate.")
+        return super().clean()
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
@@ -294,7 +299,11 @@ class ApiKeyAdmin(LedgerAdmin):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Issue the key; Django's form has filled `obj`, of which only the stored record remains."""
         issued = api_keys.issue(
-            obj.name, scopes=form.cleaned_data["scopes"], tenant=obj.tenant_id, expires_at=obj.expires_at
+            obj.name,
+            scopes=form.cleaned_data["scopes"],
+            tenant=obj.tenant_id,
+            expires_at=obj.expires_at,
+            all_tenants=obj.all_tenants,
         )
         obj.pk, obj.prefix = issued.record.pk, issued.record.prefix
         request.issued_key = issued.key  # type: ignore[attr-defined]  # for response_add, in the same request

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from documents import tenants
 from documents.exceptions import DocumentError
-from documents.models import DEFAULT_TENANT, ApiKey, Scope
+from documents.models import DEFAULT_TENANT, ApiKey, Scope, Tenant
 from queueadmin import sql
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ class Caller:
     name: str
     tenant: str
     scopes: frozenset[str]
+    all_tenants: bool = False
+    """Whether the key was made to operate on all tenants' jobs; see `reaches_all`."""
     is_authenticated: bool = True
     """For Django REST framework, which asks its user this."""
 
@@ -93,11 +95,14 @@ def issue(
     tenant: str = DEFAULT_TENANT,
     key_prefix: str | None = None,
     expires_at: datetime | None = None,
+    all_tenants: bool = False,
 ) -> IssuedKey:
     """Make a key, and its tenant when that is new. Raises InvalidScopes, InvalidTenant."""
     wanted = list(dict.fromkeys(scopes))
     if not wanted or not set(wanted) <= set(Scope.values):
         raise InvalidScopes()
+    if all_tenants and Scope.OPERATE not in wanted:
+        raise InvalidScopes("A key for all tenants is one that operates: give it the scope operate.")
     key = _MARK + secrets.token_urlsafe(32)
     with transaction.atomic():
         record = ApiKey.objects.create(
@@ -107,6 +112,7 @@ def issue(
             hash=_hash(key),
             scopes=wanted,
             expires_at=expires_at,
+            all_tenants=all_tenants,
         )
     return IssuedKey(key=key, record=record)
 
@@ -128,7 +134,21 @@ def recognise(key: str, *, now: datetime | None = None) -> Caller:
     if last_used_at is None or last_used_at <= moment - _USE_NOTED_EVERY:
         _uses.note(row["id"], digest, moment)
     scopes = frozenset(sql.decode(row["scopes"]))
-    return Caller(key_id=row["id"], name=row["name"], tenant=row["tenant_id"], scopes=scopes)
+    return Caller(
+        key_id=row["id"],
+        name=row["name"],
+        tenant=row["tenant_id"],
+        scopes=scopes,
+        all_tenants=bool(row["all_tenants"]),
+    )
+
+
+def reaches_all(caller: Caller) -> bool:
+    """Whether a key that operates may touch the jobs of every tenant: one made for that, or where there is one tenant.
+
+    So an installation for one needs no second kind of key, and the first further tenant ends that by itself.
+    """
+    return caller.all_tenants or not Tenant.objects.exclude(pk=caller.tenant).exists()
 
 
 def _find(digest: str) -> sql.Row | None:
@@ -137,7 +157,7 @@ def _find(digest: str) -> sql.Row | None:
     Not remembered between requests, so that a revoked key is refused at once and everywhere.
     """
     rows = sql.query(
-        "SELECT id, name, tenant_id, scopes, expires_at, revoked_at, last_used_at FROM documents_apikey "
+        "SELECT id, name, tenant_id, scopes, all_tenants, expires_at, revoked_at, last_used_at FROM documents_apikey "
         "WHERE hash = %(hash)s",
         {"hash": digest},
     )

@@ -18,7 +18,7 @@ class Scope(models.TextChoices):
 
     SUBMIT = "submit", "Submit documents"
     READ = "read", "Read tasks, results and counts of its tenant"
-    OPERATE = "operate", "Retry tasks of its tenant, and see the counts of all tenants"
+    OPERATE = "operate", "Operate queues, retry tasks of its tenant, see the counts of all tenants"
 
 
 class Tenant(models.Model):
@@ -109,6 +109,11 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=16, help_text="The key's first characters, to recognise it by.")
     hash = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the key, in hex.")
     scopes = models.JSONField(default=list, help_text="Any of submit, read, operate.")
+    all_tenants = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="With the scope operate: pauses and purges queues, and sees the dead letters of all tenants.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

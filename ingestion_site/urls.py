@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from documents.api.queues import Queues
 from ingestion_site import health
 
 admin.site.site_header = "Document ingestion"
@@ -29,6 +30,8 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/documents/", include("documents.api.urls")),
+    path("api/queues", Queues.as_view()),
+    path("api/queues/", include("documents.api.queue_urls")),
     path("problems/", include("documents.api.problem_pages")),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),

@@ -67,6 +67,12 @@ CATALOGUE = (
         "The document lies outside the tenant's part of the store",
         "Submit keys below your tenant's prefix only. Whether the document exists was not looked up.",
     ),
+    _type(
+        403,
+        "needs_all_tenants",
+        "The API key does not operate for all tenants",
+        "Use a key made with `manage.py api_key create NAME --scopes operate --all-tenants`.",
+    ),
     _type(403, "forbidden", "This is not allowed", "Ask whoever runs this service."),
     _type(404, "not_found", "There is nothing at this path", "The paths are listed in `/api/docs/`."),
     _type(
@@ -87,6 +93,7 @@ CATALOGUE = (
         "There is no such delivery",
         "Check the id. Another tenant's delivery and one that has been removed are unknown, too.",
     ),
+    _type(404, "unknown_queue", "There is no such queue", "`detail` names the queues that there are."),
     _type(405, "method_not_allowed", "The path does not take this method", "Use a method that `Allow` names."),
     _type(
         406,
@@ -118,6 +125,12 @@ CATALOGUE = (
         "The task's state does not allow this",
         "`state` says where the task stands. Failed, dead_letter and cancelled tasks can be retried, "
         "live ones cancelled, ended ones erased.",
+    ),
+    _type(
+        409,
+        "depth_changed",
+        "The queue holds much more or less than was said",
+        "Nothing was purged. Read the queue again, and repeat with the `depth` that it has now.",
     ),
     _type(
         409,

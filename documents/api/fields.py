@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -20,6 +21,7 @@ MAX_LANGUAGES = 8
 LATEST_RUN = timedelta(days=366)
 _MOMENT_CHARACTERS = 40
 _LAST_PAGE = 10**7
+_UUID_CHARACTERS = 36
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # For the OpenAPI document, in the words of ECMA-262. Surrogates are left out: to many readers every emoji has two.
@@ -103,6 +105,15 @@ class StrictInteger(serializers.IntegerField):
         if isinstance(data, bool) or not isinstance(data, (int, float)) or data != data // 1:
             self.fail("invalid")
         return int(data)
+
+
+class Id(serializers.UUIDField):
+    """A UUID as answers write it. Django REST framework takes numbers and URNs, too, which no document promises."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str) or len(data) != _UUID_CHARACTERS:
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
 
 
 class CallbackURL(PlainText):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 from drf_spectacular.utils import extend_schema
@@ -13,7 +12,7 @@ from documents import listing, selectors
 from documents.api import bodies, schema
 from documents.api.auth import caller_of
 from documents.api.base import ApiView
-from documents.api.problem import Problem
+from documents.api.query import flat, given
 from documents.api.serializers import TaskPage, TaskQuery
 from documents.models import Scope
 
@@ -36,20 +35,20 @@ class Tasks(ApiView):
     )
     def get(self, request: Request) -> Response:
         """The tenant's tasks, newest first, page by page."""
-        given = _given(request)
-        after = listing.Position.decode(given["cursor"]) if given.get("cursor") else None
+        asked = given(request, _query)
+        after = listing.Position.decode(asked["cursor"]) if asked.get("cursor") else None
         page = listing.page(
             listing.Wanted(
                 tenant=caller_of(request).tenant,
-                states=given.get("state", ()),
-                error_code=given.get("error_code", ""),
-                user_id=given.get("user_id", ""),
-                document_id=given.get("document_id", ""),
-                batch_id=given.get("batch_id"),
-                created_from=given.get("created_from"),
-                created_to=given.get("created_to"),
+                states=asked.get("state", ()),
+                error_code=asked.get("error_code", ""),
+                user_id=asked.get("user_id", ""),
+                document_id=asked.get("document_id", ""),
+                batch_id=asked.get("batch_id"),
+                created_from=asked.get("created_from"),
+                created_to=asked.get("created_to"),
                 after=after,
-                limit=given.get("limit", _PAGE),
+                limit=asked.get("limit", _PAGE),
             )
         )
         views = selectors.views(page.ids)
@@ -58,25 +57,7 @@ class Tasks(ApiView):
         return Response({"tasks": tasks, "next": _next(request, page.next)})
 
 
-def _given(request: Request) -> dict[str, Any]:
-    """The query's parameters. Raises Problem for unknown ones: a filter that is misspelt must not list everything."""
-    parameters = request.query_params
-    unknown = sorted(set(parameters) - set(_query.fields))
-    if unknown:
-        known = ", ".join(_query.fields)
-        errors = {name[:100]: [f"There is no such parameter. Known: {known}."] for name in unknown[:10]}
-        raise Problem("invalid_request", "Some parameters are invalid; see errors.", errors=errors)
-    given: dict[str, Any] = _query.run_validation(_flat(request))
-    return given
-
-
-def _flat(request: Request) -> dict[str, str]:
-    """The parameters, each once: states may come as a list by commas, or one by one."""
-    parameters = request.query_params
-    return {name: ",".join(values) if name == "state" else values[-1] for name, values in parameters.lists() if values}
-
-
 def _next(request: Request, position: listing.Position | None) -> str | None:
     if position is None:
         return None
-    return f"{_PATH}?{urlencode({**_flat(request), 'cursor': position.encode()})}"
+    return f"{_PATH}?{urlencode({**flat(request), 'cursor': position.encode()})}"

@@ -23,6 +23,7 @@ from documents.idempotency import InvalidIdempotencyKey, SubmissionInFlight
 from documents.listing import InvalidCursor
 from documents.selectors import NotFinished, ResultUnavailable
 from queueadmin.exceptions import InvalidTransition, QueueFull
+from queueadmin.operations import DepthChanged, InvalidTime, UnknownQueue
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,14 @@ def _known(error: Exception) -> Problem | None:
             return Problem("queue_full", str(error), headers={"Retry-After": f"{error.retry_after:.0f}"})
         case InvalidTransition():
             return Problem("invalid_transition", f"The task is {error.state}.", state=error.state)
+        case UnknownQueue():
+            return Problem(error.code, str(error))
+        case DepthChanged():
+            return Problem(error.code, str(error), depth=error.depth)
+        case InvalidTime():
+            return Problem(
+                "invalid_request", "Some fields are invalid; see errors.", errors={"resume_at": [str(error)]}
+            )
         case DocumentError():
             return _of_domain(error)
         case OperationalError() | InterfaceError() | InternalError():  # the last: a session that was ended meanwhile

@@ -125,6 +125,23 @@ SECRET_EXAMPLE = OpenApiExample("A day for changing over", request_only=True, va
 TEST_EXAMPLE = OpenApiExample("To this receiver", request_only=True, value={"url": "https://example.org/hooks/try"})
 
 
+PAUSE_EXAMPLE = OpenApiExample(
+    "While the receiver is moved", request_only=True, value={"reason": "The receiver of the results is being moved."}
+)
+
+RESUME_EXAMPLE = OpenApiExample("It has moved", request_only=True, value={"reason": "The receiver has been moved."})
+
+PURGE_EXAMPLE = OpenApiExample(
+    "What has been seen to wait", request_only=True, value={"depth": 0, "reason": "Submitted by mistake."}
+)
+
+DEAD_LETTERS_EXAMPLE = OpenApiExample(
+    "One of them",
+    request_only=True,
+    value={"ids": ["0199c0de-0000-7000-8000-00000000abcd"], "reason": "The store answers again."},
+)
+
+
 def problems(*statuses: int) -> dict[Any, Any]:
     """The responses of an endpoint that may answer these statuses, each with the codes that share it."""
     return {

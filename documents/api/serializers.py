@@ -13,6 +13,7 @@ from documents.api.fields import (
     CallbackURL,
     Cursor,
     DocumentKey,
+    Id,
     Identifier,
     Instant,
     Languages,
@@ -284,7 +285,7 @@ class TaskQuery(serializers.Serializer[Any]):
     )
     user_id = PlainText(max_length=255, required=False)
     document_id = PlainText(max_length=255, required=False)
-    batch_id = serializers.UUIDField(required=False)
+    batch_id = Id(required=False)
     created_from = Instant(required=False, help_text="Submitted then or later.")
     created_to = Instant(required=False, help_text="Submitted before that.")
     limit = serializers.IntegerField(min_value=1, max_value=MAX_PAGE, required=False, help_text="Tasks in a page (50).")
@@ -390,4 +391,5 @@ class ProblemDocument(serializers.Serializer[Any]):
     )
     state = StateName(required=False, help_text="Where the task stands.")
     documents = BatchVerdict(many=True, required=False, help_text="Why each document of a batch was refused.")
+    depth = serializers.IntegerField(required=False, help_text="How many jobs are pending in the queue now.")
     id = serializers.CharField(required=False, help_text="Under which an unexpected failure was logged.")

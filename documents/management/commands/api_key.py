@@ -32,6 +32,11 @@ class Command(BaseCommand):
             "--tenant", default=DEFAULT_TENANT, help="whose documents it reaches (default: %(default)s)"
         )
         create.add_argument("--key-prefix", help="where a new tenant's documents lie (default: its name and a slash)")
+        create.add_argument(
+            "--all-tenants",
+            action="store_true",
+            help="with the scope operate: pauses and purges queues, sees all dead letters (where there are tenants)",
+        )
         create.add_argument("--expires-days", type=_days, help="days until it expires (default: never)")
         create.add_argument("--json", action="store_true", help="print one JSON object")
         listing = actions.add_parser("list", help="show all keys, without the keys themselves")
@@ -53,6 +58,7 @@ class Command(BaseCommand):
             scopes=options["scopes"],
             tenant=options["tenant"],
             key_prefix=options["key_prefix"],
+            all_tenants=options["all_tenants"],
             expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
         )
         if options["json"]:
@@ -106,6 +112,7 @@ def _as_dict(record: ApiKey) -> dict[str, Any]:
         "key_prefix": record.tenant.key_prefix,
         "prefix": record.prefix,
         "scopes": record.scopes,
+        "all_tenants": record.all_tenants,
         "state": _state(record),
         "created_at": record.created_at,
         "expires_at": record.expires_at,
@@ -119,8 +126,8 @@ _HEAD = ("ID", "NAME", "TENANT", "PREFIX", "SCOPES", "STATE", "EXPIRES", "LAST U
 
 def _row(record: ApiKey) -> tuple[str, ...]:
     return (
-        str(record.pk), record.name, record.tenant_id, record.prefix + "…", ",".join(record.scopes), _state(record),
-        _day(record.expires_at), _day(record.last_used_at),
+        str(record.pk), record.name, "(all)" if record.all_tenants else record.tenant_id, record.prefix + "…",
+        ",".join(record.scopes), _state(record), _day(record.expires_at), _day(record.last_used_at),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from documents import api_keys, batches, webhooks
-from documents.api import base, urls
+from documents.api import base, queue_urls, urls
 from documents.batches import BatchRequest
 from documents.models import ApiKey, Scope
 from queueadmin.models import Job
@@ -22,20 +22,19 @@ from tests.documents.api.tasks import request, task_in, walk
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-PREFIX = "/api/documents/"
+TABLES = {"/api/documents/": urls.urlpatterns, "/api/queues/": queue_urls.urlpatterns}
 UNKNOWN_ID = "01890000-0000-7000-8000-000000000000"
 
 
 def endpoints() -> list[tuple[str, str, Any]]:
-    """(method, route, view class) of every endpoint in the table."""
+    """(method, route, view class) of every endpoint in the tables."""
     found = []
-    for pattern in urls.urlpatterns:
+    for prefix, pattern in [(prefix, pattern) for prefix, table in TABLES.items() for pattern in table]:
         assert isinstance(pattern, URLPattern)
         view = pattern.callback.cls  # type: ignore[attr-defined]  # what as_view() leaves on the function
         if pattern.name:
-            found += [
-                (name, str(pattern.pattern), view) for name in ("get", "post", "put", "delete") if hasattr(view, name)
-            ]
+            route = prefix + str(pattern.pattern)
+            found += [(name, route, view) for name in ("get", "post", "put", "delete") if hasattr(view, name)]
     return found
 
 
@@ -62,13 +61,15 @@ KINDS: dict[str, tuple[Callable[[State], uuid.UUID], str]] = {
 """What a path may name: how to make one that belongs to the default tenant, and the code of the 404 for a stranger."""
 
 ENDPOINTS = endpoints()
-OF_SOMETHING = [item for item in ENDPOINTS if PARAMETER.search(item[1])]
+SHARED = {"queue"}
+"""What belongs to all tenants; tests/documents/api/test_queues.py says what whose key may do with it."""
+OF_SOMETHING = [item for item in ENDPOINTS if set(PARAMETER.findall(item[1])) - SHARED]
 IDS = [f"{method} {route}" for method, route, _ in ENDPOINTS]
 OWNED_IDS = [f"{method} {route}" for method, route, _ in OF_SOMETHING]
 
 
 def call(api: Api, method: str, route: str, named: str = UNKNOWN_ID) -> Any:
-    path = PREFIX + PARAMETER.sub(lambda _: named, route)
+    path = PARAMETER.sub(lambda _: named, route)
     if method in ("get", "delete"):
         return api.request(method.upper(), path)
     return api.post(path, submission(), method=method.upper())
@@ -82,11 +83,11 @@ def kind_of(route: str) -> tuple[Callable[[State], uuid.UUID], str]:
 
 def test_the_table_has_the_endpoints_of_the_contract() -> None:
     assert {(method, route) for method, route, _ in ENDPOINTS} >= {
-        ("post", "process"),
-        ("get", "queue/stats"),
-        ("get", "task/<str:task_id>/status"),
-        ("get", "task/<str:task_id>/result"),
-        ("post", "task/<str:task_id>/retry"),
+        ("post", "/api/documents/process"),
+        ("get", "/api/documents/queue/stats"),
+        ("get", "/api/documents/task/<str:task_id>/status"),
+        ("get", "/api/documents/task/<str:task_id>/result"),
+        ("post", "/api/documents/task/<str:task_id>/retry"),
     }
 
 
@@ -150,7 +151,7 @@ def test_what_is_no_uuid_names_nothing(make_api: Callable[..., Api], method: str
 
 def test_a_task_id_in_capitals_is_the_same_task(make_api: Callable[..., Api]) -> None:
     task_id = str(task_in(State.PENDING)).upper()
-    assert make_api().get(f"{PREFIX}task/{task_id}/status").status_code == 200
+    assert make_api().get(f"/api/documents/task/{task_id}/status").status_code == 200
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
@@ -166,13 +167,13 @@ WRONG = [
 def test_other_methods_are_a_405_that_names_the_right_one(
     make_api: Callable[..., Api], method: str, route: str, other: str
 ) -> None:
-    response = make_api().request(other, PREFIX + PARAMETER.sub(UNKNOWN_ID, route))
+    response = make_api().request(other, PARAMETER.sub(UNKNOWN_ID, route))
     assert_problem(response, 405, "method_not_allowed")
     assert method.upper() in response.headers["Allow"]
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/", "/api/nothing", "/api/documents", "/api/documents/x/y", "/api/documents/%00"]
+    "path", ["/api/", "/api/nothing", "/api/queues/x/y/z", "/api/documents", "/api/documents/x/y", "/api/documents/%00"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_an_unknown_path_is_a_404_problem(path: str, method: str) -> None:
