@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("documents", "0007_periodic_permissions"),
+        ("documents", "0008_drain_permission"),
     ]
 
     operations = [
