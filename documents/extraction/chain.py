@@ -29,6 +29,7 @@ from documents.extraction.errors import (
     OutOfMemory,
     UnsupportedType,
 )
+from documents.extraction.properties import properties
 
 NO_TEXT = "no_text_found"
 """Warning of a document that was read without error and holds no text."""
@@ -84,7 +85,15 @@ def run(
         else:
             on_engine(finisher)
             _finish(finisher, request, findings.best, findings)
-    return _decide(findings)
+    return _described(_decide(findings), request)
+
+
+def _described(found: Extraction, request: Request) -> Extraction:
+    """Add what the file says of itself where its engine read the text alone."""
+    if any(key in found.metadata for key in ("title", "author", "created")):
+        return found
+    said = properties(request.path, request.identity.extension)
+    return dataclasses.replace(found, metadata={**said, **found.metadata}) if said else found
 
 
 def _is_picture_to_leave(request: Request) -> bool:

@@ -37,7 +37,7 @@ _GARBAGE = 0.2
 _UNKNOWN = re.compile("[\ufffd\ue000-\uf8ff]")
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 """Characters that nobody types: what pdfium makes of glyphs whose font names no characters."""
-_MANY_CONTROLS, _FEW_CONTROLS = 0.02, 5
+_MANY_CONTROLS, _FEW_CONTROLS = 0.1, 5
 _PICTURE_SHARE, _MANY_SHAPES, _MANY_TEXTS, _MAX_OBJECTS = 0.15, 40, 5, 2000
 
 

@@ -111,6 +111,8 @@ def extract(sandbox: Sandbox, path: Path) -> Row:
     except ExtractionError as error:
         tried = [to_dict(one) for one in error.tried]
         row = {"status": "failed", "error": error.code, "message": str(error), "tried": tried, **_last(tried)}
+    except OSError as error:  # One file that this user may not read is no reason to stop.
+        row = {"status": "failed", "error": "unreadable", "message": str(error.strerror or error), "tried": []}
     return {**row, "seconds": round(time.monotonic() - started, 4)}
 
 

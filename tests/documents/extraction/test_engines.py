@@ -376,6 +376,29 @@ def test_what_floats_above_the_cells_is_part_of_the_sheet(extract: Extract) -> N
     assert "Approved by Grace Hopper" in found.text
 
 
+def test_what_an_office_file_says_of_itself_is_kept_whoever_reads_its_text(extract: Extract) -> None:
+    core = (
+        '<p xmlns:dc="urn:dc" xmlns:t="urn:t"><dc:title>Budget 2027</dc:title><dc:creator>Grace</dc:creator>'
+        "<t:created>2026-05-04T10:00:00Z</t:created></p>"
+    )
+    with zipfile.ZipFile(io.BytesIO(sample("budget.xlsx"))) as archive:
+        parts: dict[str, bytes | str] = {name: archive.read(name) for name in archive.namelist()}
+    found = extract(zipped({**parts, "docProps/core.xml": core}), "x.xlsx").metadata
+    assert (found["title"], found["author"], found["created"]) == ("Budget 2027", "Grace", "2026-05-04T10:00:00Z")
+    # And what is broken there costs nothing else
+    assert extract(zipped({**parts, "docProps/core.xml": "<p"}), "x.xlsx").metadata["sheets"] == 2
+    odp = zipped(
+        {
+            "mimetype": "application/vnd.oasis.opendocument.presentation",
+            "content.xml": '<r xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><text:p>Words</text:p></r>',
+            "meta.xml": "<m><title>Talk</title><initial-creator>Ada</initial-creator><generator>Made by hand"
+            "</generator></m>",
+        }
+    )
+    found = extract(odp, "x.odp").metadata
+    assert (found["title"], found["author"], found["producer"]) == ("Talk", "Ada", "Made by hand")
+
+
 def test_slides_are_pages_and_their_titles_are_headings(extract: Extract) -> None:
     found = extract(sample("slides.pptx"), "slides.pptx")
     assert [page.number for page in found.pages] == [1, 2]
