@@ -36,3 +36,10 @@ def test_expected_failures_are_lines_and_no_tracebacks(
     (said,) = [record for record in caplog.records if record.name == "documents.callbacks.delivery"]
     assert (said.levelname, said.__dict__["code"], said.__dict__["attempt"]) == ("WARNING", "callback_refused", 1)
     assert "secret-path" not in caplog.text + str(said.__dict__)
+
+
+def test_retention_is_on_the_dispatchers_timetable() -> None:
+    """Nobody needs a cron job: expired tasks go every hour, orphaned objects every day."""
+    actors = get_ledger_broker().actors.values()
+    periods = {actor.actor_name: actor.options["every_seconds"] for actor in actors if "every_seconds" in actor.options}
+    assert periods == {"cleanup": 3600, "sweep_orphans": 86_400}

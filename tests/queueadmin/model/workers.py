@@ -52,7 +52,7 @@ class Workers(Machine):
         seat = self.model.seats[worker]
         if not seat.runs or seat.stopped:
             return
-        assert presence.beat(worker, busy=0, unwritten=0, now=self.model.now) is not seat.buried
+        assert (presence.beat(worker, busy=0, unwritten=0, now=self.model.now) is None) is seat.buried
         if seat.buried:
             seat.runs = False
             return
