@@ -39,6 +39,7 @@ _PATIENCE = {True: 60.0, False: 150.0}
 _MIXED_CLIENTS = 3
 """A client that waits for a reply that is slow to come would keep the others waiting."""
 _WORK_JOBS, _WORK_SECONDS = 10, 5.0
+_CLIENT_SECONDS = 30.0
 
 
 @dataclass(eq=False)
@@ -71,6 +72,7 @@ class Campaign:
         span = self._span(name, faults, count)
         more = faults[0].client if faults else {}
         clients = Clients(self.world, span, count=1 if faults else _MIXED_CLIENTS, more=more)
+        self._await_submissions(span)
         time.sleep(dice.uniform(0.8, 2.0))
         self.world.poison = span.poisonous
         self._await_work(span)
@@ -107,6 +109,14 @@ class Campaign:
         )  # fmt: skip
         self._next = last + 2
         return Span(plan=plan, poisonous=(last, last + 2), log_from=len(self.world.log.read()))
+
+    def _await_submissions(self, span: Span) -> None:
+        """Until the clients are up: on a busy machine that takes longer than a fault may wait for work."""
+        deadline = time.monotonic() + _CLIENT_SECONDS
+        while time.monotonic() < deadline:
+            if span.own(self.world.log.read(first=span.log_from), effects.ACCEPTED):
+                return
+            time.sleep(0.1)
 
     def _await_work(self, span: Span) -> None:
         """Until jobs wait and run, so that the fault finds some; but not for long."""

@@ -32,6 +32,13 @@ MASTERS = 2
 THREADS = 8
 NAMESPACE = "ingestion"
 MAX_CONNECTIONS = 60
+_PREPARE = """import sys, django
+from django.core.management import call_command
+django.setup()
+call_command("migrate", verbosity=0)
+if sys.argv[1:]:
+    call_command(*sys.argv[1:])"""
+"""Both commands in one process: starting another takes as long as its work."""
 _SETTINGS = "tests.faults.apps.{}.settings"
 
 
@@ -174,10 +181,9 @@ class World:
         with self.redis() as client:
             client.flushall()
         (self.directory / "none.env").touch()
-        self.finish("migrate", [*python("-m", "django", "migrate", "--verbosity", "0")])
-        if self.site is not None:
-            create = ["api_key", "create", "faults", "--scopes", "submit,read", "--json"]
-            answer = self.finish("api_key", python("manage.py", *create))
+        key = ["api_key", "create", "faults", "--scopes", "submit,read", "--json"] if self.site else []
+        answer = self.finish("prepare", python("-c", _PREPARE, *key))
+        if key:
             self.api_key = json.loads(answer[answer.index("{") :])["key"]
 
     def finish(self, name: str, command: list[str], seconds: float = 120.0) -> str:
