@@ -150,9 +150,10 @@ class Operators(Machine):
 
 
 class Retention(Machine):
-    @rule()
-    def clean_up(self) -> None:
+    @rule(hours=st.sampled_from([0, 2]))
+    def clean_up(self, hours: int) -> None:
         """What ended over an hour ago is emptied, except dead letters and what a live follow-up may still need."""
+        self.model.now += timedelta(hours=hours)
         now = self.model.now
         ages = retention.Ages(completed=1, cancelled=1, failed=1)
         cleaned = {job for batch in retention.clean(ages, now=now) for job in batch.ids}
@@ -164,9 +165,10 @@ class Retention(Machine):
                 expected.cleaned = True
                 expected.edges.clear()
 
-    @rule()
-    def forget(self) -> None:
+    @rule(hours=st.sampled_from([0, 4]))
+    def forget(self, hours: int) -> None:
         """The rows of jobs that were emptied are deleted after three hours, and nothing else is."""
+        self.model.now += timedelta(hours=hours)
         forgotten = {job for ids in retention.forget(older_than_days=0.125, now=self.model.now) for job in ids}
         for job, expected in self.model.present().items():
             due = expected.cleaned and self._ended_before(expected, hours=3)
