@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
@@ -204,11 +204,22 @@ class LedgerConsumer(Consumer):
             return []
         self._turn += 1
         return self._sets.pop(
-            queues,
+            self._in_turn(queues),
             count=credits,
             timeout=self._patience(full),
             normal_first=self._turn % _NORMAL_FIRST_EVERY == 0,
         )
+
+    def _in_turn(self, queues: Sequence[str]) -> Sequence[str]:
+        """Queues of which this process holds fewest jobs first: Redis gives those of the first that has any.
+
+        So one queue's backlog does not starve the others, and one whose jobs hang leaves threads to them; a queue that
+        is alone gets all threads. See docs/adr/0017.
+        """
+        if len(queues) < 2:
+            return queues
+        held, first = self._runtime.hand.count_by_queue(), self._turn % len(queues)
+        return sorted([*queues[first:], *queues[:first]], key=held.__getitem__)
 
     def _patience(self, full: bool) -> float:
         """Seconds to wait for the next job: no longer than until something else has to be looked at."""

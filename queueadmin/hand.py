@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -114,6 +115,10 @@ class Hand:
     def running(self) -> list[Held]:
         with self._changed:
             return [held for held in self._held.values() if held.started is not None]
+
+    def count_by_queue(self) -> Counter[str]:
+        with self._changed:
+            return Counter([held.job.queue for held in self._held.values()])
 
     def tokens(self) -> set[UUID]:
         """Every token this process stands for, claims under way included."""
