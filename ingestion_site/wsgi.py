@@ -14,13 +14,25 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ingestion_site.settings")
 os.environ.setdefault("QUEUEADMIN_PROCESS", "web")
 
 
+_NO_LENGTH = str(2**62)
+"""More than any body has: it is read to its end, or to what is allowed of it."""
+
+
 class TolerantRequest(WSGIRequest):
-    """A request whose `charset` may name anything.
+    """A request whose body may come in chunks, and whose `charset` may name anything.
+
+    A body in chunks (what streaming clients send, and curl from a pipe) has no Content-Length, and Django takes it for
+    an empty one, so that every field was missing. A server that ends the body itself says so, as granian does.
 
     Django decodes the query string by it while it makes the request: "charset=hex" is a codec, but none for text,
     and raised before anything of ours could answer; so did more than DATA_UPLOAD_MAX_NUMBER_FIELDS parameters. Such
     a charset is ignored, as Django ignores unknown ones; whoever needs the parameters gets the error then.
     """
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        if environ.get("HTTP_TRANSFER_ENCODING") and environ.get("wsgi.input_terminated"):
+            environ["CONTENT_LENGTH"] = _NO_LENGTH
+        super().__init__(environ)
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:

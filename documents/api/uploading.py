@@ -115,6 +115,8 @@ def _require_fitting(request: Any, stream: IO[Any], *, limit: int) -> None:
 
     Who waits for "100 Continue" (curl, for what is large) has sent nothing yet, and reading would ask for it.
     """
+    if request.META.get("HTTP_TRANSFER_ENCODING"):
+        return  # in chunks: nobody knows
     announced = request.META.get("CONTENT_LENGTH") or "0"
     if announced.isdecimal() and int(announced) > limit + settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         if request.META.get("HTTP_EXPECT", "").lower() != "100-continue":

@@ -1,5 +1,6 @@
 """Uploads through the real web server: what they cost it, and what is left of those that break off."""
 
+import json
 import re
 import socket
 import sys
@@ -7,16 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from documents.models import IngestionTask
 from documents.storage.keys import UPLOAD_PREFIX
+from tests.documents.api.client import PROCESS, submission
 from tests.documents.api.web import WebServer
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+JSON = "application/json"
 MIB = 1024 * 1024
 _LIMIT = 65 * MIB
 _HEAD = (
@@ -123,6 +127,29 @@ def test_an_upload_that_breaks_off_leaves_nothing_behind(
     wait_until(lambda: not _open_spools(web, tmp_path), what="the web server to give the upload up")
     assert [path for path in tmp_path.rglob("*.txt") if path.is_file()] == []
     assert not IngestionTask.objects.exists()
+
+
+def test_bodies_in_chunks_are_read_to_their_end_or_to_what_is_allowed(
+    web: WebServer, make_key: Callable[..., Any], tmp_path: Path
+) -> None:
+    # Given clients that do not know the length of what they send: a pipe, a stream
+    with httpx.Client(base_url=web.url, headers={"Authorization": f"Bearer {make_key('submit').key}"}) as client:
+        form = {"Content-Type": "multipart/form-data; boundary=limit"}
+
+        def upload(mebibytes: int) -> httpx.Response:
+            content = iter([_HEAD, *[b"x" * MIB] * mebibytes, _TAIL])
+            return client.post("/api/documents/upload", content=content, headers=form, timeout=60)
+
+        # When / Then
+        body = json.dumps(submission()).encode()
+        in_chunks = client.post(PROCESS, content=iter([body[:10], body[10:]]), headers={"Content-Type": JSON})
+        assert in_chunks.status_code == 202, in_chunks.text
+        assert upload(2).status_code == 202
+        sizes = [path.stat().st_size for path in (tmp_path / "documents" / UPLOAD_PREFIX).rglob("*.txt")]
+        assert sizes == [2 * MIB]
+        # And there is an end to what is read
+        too_large = client.post(PROCESS, content=iter([b"[", b"1," * MIB]), headers={"Content-Type": JSON})
+        assert (too_large.status_code, upload(_LIMIT // MIB + 1).status_code) == (413, 413)
 
 
 def _open_spools(web: WebServer, data_dir: Path) -> list[str]:
