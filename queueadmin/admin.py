@@ -80,7 +80,7 @@ class JobListAdmin(LedgerAdmin):
     """
 
     job_path = ""
-    actions = ["retry_jobs", "cancel_jobs", "discard_jobs"]
+    actions = ["retry_jobs", "cancel_jobs", "reprioritise_jobs", "discard_jobs"]
     change_list_template = "queueadmin/job_list.html"
     search_fields = ["id"]  # shows the box; what is typed there is read by `get_search_results`
 
@@ -170,6 +170,13 @@ class JobListAdmin(LedgerAdmin):
     def has_discard_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("queueadmin.discard_job")
 
+    def has_reprioritise_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("queueadmin.reprioritise_job")
+
+    @admin.action(description="Change the priority of selected jobs", permissions=["reprioritise"])
+    def reprioritise_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        return self._confirm(request, queryset, "priority")
+
     @admin.action(description="Retry selected jobs", permissions=["retry"])
     def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
         return self._confirm(request, queryset, "retry")
@@ -208,6 +215,8 @@ class JobListAdmin(LedgerAdmin):
 
 
 def _operate_on_jobs(model_admin: JobListAdmin, request: HttpRequest, operation: str) -> HttpResponse:
+    if operation == "retry_changed":
+        return views.retry_changed(request, model_admin)
     return views.operate_on_jobs(request, model_admin, operation)
 
 

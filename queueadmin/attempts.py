@@ -13,6 +13,11 @@ from queueadmin.selectors import TimelineEntry
 
 _BEGINS = "claim"
 _ENDS = frozenset({"complete", "retry_later", "fail", "bury", "release", "stop", "rescue"})
+_OUTCOMES = {
+    "complete": "Completed", "retry_later": "Failed, tried again later", "fail": "Failed for good",
+    "bury": "Failed, attempts exhausted", "release": "Given back unfinished", "stop": "Stopped as asked",
+    "rescue": "Its worker died",
+}  # fmt: skip
 _SHOWN = frozenset({
     "seconds", "ms", "code", "message", "traceback", "delay", "evidence", "how", "signal", "exit_code", "peak_bytes",
     "stage", "worker", "uptime_seconds", "silent_seconds", "held", "reason",
@@ -57,6 +62,11 @@ class Attempt:
     notes: dict[str, Any] = field(default_factory=dict)
     asked: tuple[TimelineEntry, ...] = ()
     """What people asked of it meanwhile."""
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in words."""
+        return _OUTCOMES.get(self.edge, "Running")
 
     @property
     def is_running(self) -> bool:

@@ -82,11 +82,17 @@ def pretty_json(value: Any, *, limit: int = 20_000) -> str:
     return visible(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True), limit=limit, lines=True)
 
 
+def fact(value: Any, *, limit: int = 300) -> str:
+    """A value of an event's details: text as it is, the rest as JSON in one line."""
+    return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), limit=limit)
+
+
 def one_line(detail: dict[str, Any], *, limit: int = 300) -> str:
     """An event's details as `key=value key=value`."""
     parts = (
         f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for key, value in detail.items()
+        if key not in ("traceback", "operation")  # which have places of their own
     )
     return visible(" ".join(parts), limit=limit)
 

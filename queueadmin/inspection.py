@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
-from queueadmin import lookup, selectors, sql
+from django.utils import timezone
+
+from queueadmin import display, lookup, selectors, sql
 from queueadmin.exceptions import BrokerUnavailable, QueueAdminError
 from queueadmin.jobs import Ready, order_key_now
-from queueadmin.models import Job
+from queueadmin.models import Job, QueueControl
 from queueadmin.ready import BANDS, ReadySets
 from queueadmin.selectors import QueueSummary, Worker
 from queueadmin.states import State
@@ -178,15 +181,41 @@ def _ready_pages(sets: ReadySets, queue: str) -> Iterator[list[UUID]]:
 def why_waiting(job: Job, sets: ReadySets) -> list[str]:
     """What keeps a waiting job from running, in sentences; empty for a job that does not wait."""
     if job.state in (State.SCHEDULED, State.RETRYING):
-        return ["It is not due yet; the dispatcher of any live worker promotes it when its time has come."]
+        return _not_due(job) + _paused(job.queue) + _nobody_takes(job)
     if job.state != State.PENDING:
         return []
     reasons = _paused(job.queue) + _limited(job) + _nobody_takes(job)
     return reasons + _place_in_line(job, sets)
 
 
+def _not_due(job: Job) -> list[str]:
+    seconds = 0.0 if job.run_at is None else (job.run_at - timezone.now()).total_seconds()
+    if seconds <= 0:
+        return ["Its time has come; the dispatcher of any live worker promotes it within a second."]
+    return [
+        (
+            f"It is not due before {_moment(job.run_at)}, in {display.duration(seconds)}; "
+            "then the dispatcher of any live worker promotes it."
+        )
+    ]
+
+
 def _paused(queue: str) -> list[str]:
-    return [f"Its queue, {queue}, is paused."] if queue in lookup.paused_queues() else []
+    control = QueueControl.objects.filter(queue=queue, paused_at__isnull=False).first()
+    if control is None:
+        return []
+    why = f": {display.visible(control.reason, limit=200)}" if control.reason else ""
+    until = f" It is resumed by itself at {_moment(control.resume_at)}." if control.resume_at else ""
+    return [
+        (
+            f"Its queue, {display.visible(queue)}, is paused since {_moment(control.paused_at)} "
+            f"by {display.visible(control.paused_by)}{why}.{until}"
+        )
+    ]
+
+
+def _moment(at: datetime | None) -> str:
+    return "" if at is None else f"{timezone.localtime(at):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _limited(job: Job) -> list[str]:

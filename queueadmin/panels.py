@@ -1,4 +1,4 @@
-"""How an application adds its own panels to the page of a job, and its own figures to the overview.
+"""How an application adds its own panels and options to the page of a job, and its own figures to the overview.
 
     from queueadmin.panels import Figure, Panel, register, register_figures
 
@@ -6,11 +6,13 @@
     def request_panels(job: Job) -> list[Panel]:
         return [Panel(title="Request", template="documents/request_panel.html", context={...})]
 
+    register_options("ingest_document", JobOptions(form=ReadingForm, read=..., write=...))  # of "retry with changes"
+
     @register_figures
     def figures(overview: Overview) -> list[Figure]:
         return [Figure(label="webhooks waiting", value=12, url="/admin/queueadmin/job/?q=actor:deliver_webhook")]
 
-Call it where the application's admin is defined. Providers only read; each costs its queries once
+Call them where the application's admin is defined. Providers only read; each costs its queries once
 per page, and the overview is read again every few seconds by everybody who looks at it.
 """
 
@@ -19,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from django import forms
 
 from queueadmin.inspection import Overview
 from queueadmin.models import Job
@@ -99,3 +103,29 @@ def more_figures(overview: Overview) -> list[Figure]:
 def more_parts() -> list[Part]:
     """Every application's parts, as above."""
     return [provider() for provider in _parts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """What people may change of an actor's keyword arguments when they retry one of its jobs.
+
+    `read` makes the form's initial data of the arguments as they are; `write` returns the arguments with the form's
+    cleaned data in their places. Both only compute.
+    """
+
+    form: type[forms.Form]
+    read: Callable[[dict[str, Any]], dict[str, Any]]
+    write: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+
+
+_options: dict[str, JobOptions] = {}
+
+
+def register_options(actor: str, options: JobOptions) -> None:
+    """Offer these options when a job of `actor` is retried with changes."""
+    _options[actor] = options
+
+
+def options_of(job: Job) -> JobOptions | None:
+    """What its application lets people change of a job."""
+    return _options.get(job.actor)

@@ -55,6 +55,12 @@ def one_line(detail: dict[str, Any]) -> str:
 
 
 @register.filter
+def fact(value: Any) -> str:
+    """A note of any kind in one line: text as it is, the rest as JSON."""
+    return display.fact(value)
+
+
+@register.filter
 def visible(text: object) -> str:
     return display.visible(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from queueadmin.views.changed_retry import retry_changed
 from queueadmin.views.job import job_page
 from queueadmin.views.job_operations import JOB_OPERATIONS, MAX_JOBS, confirm_jobs, ids_of, operate_on_jobs
 from queueadmin.views.queue_operations import QUEUE_OPERATIONS
@@ -17,4 +18,5 @@ __all__ = [
     "operate_on_jobs",
     "operate_on_queue",
     "queue_page",
+    "retry_changed",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.utils import quote
@@ -16,11 +17,24 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from queueadmin import display, operations
-from queueadmin.operations import OperationResult
+from queueadmin.operations import HIGHEST_PRIORITY, LOWEST_PRIORITY, OperationResult
 from queueadmin.views.base import number_of_jobs, operate_url, page_context, require, url, who_asks
 
 MAX_JOBS = 1_000
 """Jobs that one confirmation covers: what a person can answer for, and a form can carry."""
+
+
+class JobForm(forms.Form):
+    """What a confirmation asks beside the reason. The cleaned data are keyword arguments of the operation."""
+
+
+class PriorityForm(JobForm):
+    """The new priority of waiting jobs."""
+
+    priority = forms.IntegerField(
+        min_value=LOWEST_PRIORITY, max_value=HIGHEST_PRIORITY, initial=0,
+        help_text=f"From {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}; higher goes first.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +47,7 @@ class JobOperation:
     permission: str
     explanation: str
     act: Callable[..., OperationResult]
+    form: type[JobForm] = JobForm
     is_destructive: bool = False
     now: bool = False
 
@@ -62,6 +77,15 @@ JOB_OPERATIONS = {
             is_destructive=True,
         ),
         JobOperation(
+            name="priority",
+            label="Change priority",
+            done="given another priority",
+            permission="queueadmin.reprioritise_job",
+            explanation="Waiting jobs get another place in line. Running and ended ones stay as they are.",
+            act=operations.change_priority,
+            form=PriorityForm,
+        ),
+        JobOperation(
             name="discard",
             label="Discard",
             done="discarded",
@@ -75,8 +99,9 @@ JOB_OPERATIONS = {
 
 
 def confirm_jobs(
-    request: HttpRequest, model_admin: ModelAdmin[Any], operation: JobOperation, ids: Sequence[UUID], *, more: bool
-) -> HttpResponse:
+    request: HttpRequest, model_admin: ModelAdmin[Any], operation: JobOperation, ids: Sequence[UUID], *,
+    more: bool, form: JobForm | None = None,
+) -> HttpResponse:  # fmt: skip
     """The confirmation page: how many jobs are eligible, and why the others are not. Changes nothing."""
     plan = operations.eligible(operation.name, ids, now=operation.now)
     context = {
@@ -88,9 +113,10 @@ def confirm_jobs(
         "refused": _reasons(plan.refused),
         "more": more,
         "limit": MAX_JOBS,
+        "form": form or operation.form(),
         "hidden": {"ids": ",".join(job_id.hex for job_id in ids)},
         "submit": f"{operation.label} {number_of_jobs(len(plan.eligible))}",
-        "back": _after(model_admin, ids),
+        "back": after(model_admin, ids),
     }
     return TemplateResponse(request, "queueadmin/confirm.html", context)
 
@@ -102,18 +128,23 @@ def operate_on_jobs(request: HttpRequest, model_admin: ModelAdmin[Any], name: st
         raise Http404(f"There is no operation {name!r}.")
     require(request, operation.permission, model_admin)
     given = request.POST if request.method == "POST" else request.GET
-    ids = _parse_ids(given.get("ids", ""))
+    ids = parse_ids(given.get("ids", ""))
+    ids = seen_by(request, model_admin, ids)
     if request.method != "POST":
         return confirm_jobs(request, model_admin, operation, ids, more=False)
-    options = {"now": True} if operation.now else {}
+    form = operation.form(request.POST)
+    if not form.is_valid():
+        return confirm_jobs(request, model_admin, operation, ids, more=False, form=form)
+    options = {"now": True} if operation.now else form.cleaned_data
     result = operation.act(ids, **who_asks(request), **options)
-    _report(request, operation, result)
-    return HttpResponseRedirect(_after(model_admin, ids))
+    report(request, operation.done, result)
+    return HttpResponseRedirect(after(model_admin, ids))
 
 
-def _report(request: HttpRequest, operation: JobOperation, result: OperationResult) -> None:
+def report(request: HttpRequest, done: str, result: OperationResult) -> None:
+    """Say what was done, and what was left alone and why."""
     if result.done:
-        messages.success(request, f"{number_of_jobs(len(result.done)).capitalize()} {operation.done}.")
+        messages.success(request, f"{number_of_jobs(len(result.done)).capitalize()} {done}.")
     for item in _reasons(result.refused):
         messages.warning(request, f"{number_of_jobs(item['count']).capitalize()} left alone: {item['reason']}.")
 
@@ -125,7 +156,17 @@ def _reasons(refused: dict[UUID, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _parse_ids(text: str) -> list[UUID]:
+def seen_by(request: HttpRequest, model_admin: ModelAdmin[Any], ids: Sequence[UUID]) -> list[UUID]:
+    """Those of the jobs that this person may see here: all, or their own tenants'. Raises Http404 for none."""
+    seen = set(model_admin.get_queryset(request).filter(pk__in=ids).values_list("pk", flat=True))
+    found = [job_id for job_id in ids if job_id in seen]
+    if not found:
+        raise Http404("There are no such jobs.")
+    return found
+
+
+def parse_ids(text: str) -> list[UUID]:
+    """Raises BadRequest for what are no ids, for none, and for too many."""
     try:
         ids = [UUID(part) for part in text.split(",") if part]
     except ValueError as error:
@@ -135,7 +176,7 @@ def _parse_ids(text: str) -> list[UUID]:
     return ids
 
 
-def _after(model_admin: ModelAdmin[Any], ids: Sequence[UUID]) -> str:
+def after(model_admin: ModelAdmin[Any], ids: Sequence[UUID]) -> str:
     """Where to go on: to the one job, or to the list."""
     if len(ids) == 1:
         return url(model_admin, "change", quote(ids[0]))

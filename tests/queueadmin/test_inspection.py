@@ -1,5 +1,6 @@
 """Broker beside ledger: differences are found, and a broker that is away is a fact, not an error."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -96,8 +97,23 @@ def test_why_a_job_waits(sets: ReadySets) -> None:
     sets.add([Ready(id=job.pk, queue="q", priority=0, order_key=9)])
     assert inspection.why_waiting(job, sets) == ["2 jobs stand before it in line."]
     # When the queue is paused
-    QueueControl.objects.create(queue="q", paused_at="2026-01-01T00:00:00Z")
-    assert inspection.why_waiting(job, sets)[0] == "Its queue, q, is paused."
+    QueueControl.objects.create(
+        queue="q", paused_at="2026-01-01T00:00:00Z", paused_by="Ada", reason="upgrade", resume_at="2126-01-01T06:00:00Z"
+    )
+    assert inspection.why_waiting(job, sets)[0] == (
+        "Its queue, q, is paused since 2026-01-01 00:00:00 UTC by Ada: upgrade. "
+        "It is resumed by itself at 2126-01-01 06:00:00 UTC."
+    )
+
+
+def test_a_job_that_is_not_due_says_until_when_it_waits_and_what_else_keeps_it(sets: ReadySets) -> None:
+    job = Job.objects.get(pk=submitted(delay=3600.0))
+    first, *others = inspection.why_waiting(job, sets)
+    assert re.match(r"It is not due before 20\d\d-.*, in (59 m \d\d s|1 h 00 m); then the dispatcher", first)
+    assert others == ["No worker is alive: start one with `manage.py rundramatiq`."]
+    Job.objects.update(run_at="2026-01-01T00:00:00Z")
+    job.refresh_from_db()
+    assert inspection.why_waiting(job, sets)[0].startswith("Its time has come")
 
 
 @pytest.mark.parametrize("state", [State.PROCESSING, State.COMPLETED, State.FAILED])
