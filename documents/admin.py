@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from documents import api_keys, webhooks
+from documents import api_keys, files, webhooks
+from documents import panels as panels  # registers what the pages of jobs show
 from documents.exceptions import DocumentError
 from documents.models import ApiKey, DisabledEndpoint, IngestionTask, Scope, Tenant, TenantMember, WebhookAttempt
 from queueadmin import display
 from queueadmin.admin import JobListAdmin, LedgerAdmin, as_id
 from queueadmin.filters import CreatedFilter, StateFilter
-from queueadmin.models import Job
-from queueadmin.panels import Panel, register
 from queueadmin.templatetags.queueadmin_display import ago
 
 if TYPE_CHECKING:
@@ -30,37 +32,7 @@ if TYPE_CHECKING:
 else:
     _KeyForm = forms.ModelForm  # generic in the stubs only
 
-_MAX_ATTEMPTS_SHOWN = 100
 _MAX_REDELIVERED = 1000
-
-
-# -- panels on the job's page --------------------------------------------------------------------
-
-
-@register("ingest_document")
-def request_panels(job: Job) -> list[Panel]:
-    """What was asked for, and how the end was announced."""
-    task = IngestionTask.objects.filter(pk=job.pk).first()
-    if task is None:
-        return []
-    attempts = WebhookAttempt.objects.filter(task_id=job.pk).order_by("-id")[:_MAX_ATTEMPTS_SHOWN]
-    return [
-        Panel(title="Request", template="documents/request_panel.html", context={"task": task}),
-        Panel(
-            title="Webhook attempts",
-            template="documents/webhook_panel.html",
-            context={"task": task, "attempts": list(attempts)},
-        ),
-    ]
-
-
-@register("deliver_webhook")
-def delivery_panels(job: Job) -> list[Panel]:
-    """The tries of this delivery."""
-    if job.parent_id is None:
-        return []
-    attempts = WebhookAttempt.objects.filter(task_id=job.parent_id, job_id=job.pk)[:_MAX_ATTEMPTS_SHOWN]
-    return [Panel(title="Attempts", template="documents/webhook_panel.html", context={"attempts": list(attempts)})]
 
 
 # -- tasks ---------------------------------------------------------------------------------------
@@ -110,6 +82,16 @@ class IngestionTaskAdmin(JobListAdmin):
     def title_of(self, row: IngestionTask) -> str:
         return row.file_name
 
+    def get_urls(self) -> list[URLPattern]:
+        """With the files of a task: its document, its result."""
+        view, name = self.admin_site.admin_view, "documents_ingestiontask"
+        return [
+            path("<uuid:task_id>/document/", view(partial(_document_file, self)), name=f"{name}_document"),
+            path("<uuid:task_id>/result/", view(partial(_result_page, self)), name=f"{name}_result"),
+            path("<uuid:task_id>/result/<str:form>/", view(partial(_result_file, self)), name=f"{name}_result_file"),
+            *super().get_urls(),
+        ]
+
     @admin.display(description="file")
     def file(self, task: IngestionTask) -> SafeString:
         return format_html('<bdi title="{}">{}</bdi>', task.pk, display.visible(task.file_name, limit=60))
@@ -121,6 +103,19 @@ class IngestionTaskAdmin(JobListAdmin):
     @admin.display(description="user")
     def submitted_by(self, task: IngestionTask) -> SafeString:
         return format_html("<bdi>{}</bdi>", display.visible(task.user_id, limit=40))
+
+
+# Django calls a view with the request first, `partial` with the admin.
+def _document_file(model_admin: IngestionTaskAdmin, request: HttpRequest, task_id: UUID) -> HttpResponseBase:
+    return files.document_file(request, model_admin, task_id)
+
+
+def _result_page(model_admin: IngestionTaskAdmin, request: HttpRequest, task_id: UUID) -> HttpResponseBase:
+    return files.result_page(request, model_admin, task_id)
+
+
+def _result_file(model_admin: IngestionTaskAdmin, request: HttpRequest, task_id: UUID, form: str) -> HttpResponseBase:
+    return files.result_file(request, model_admin, task_id, form)
 
 
 @admin.register(WebhookAttempt)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet
-from django.forms import CheckboxInput, Media
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
@@ -20,56 +17,16 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from queueadmin import display, views
-from queueadmin.filters import ActorFilter, BoundedPaginator, CreatedFilter, QueueFilter, StateFilter
-from queueadmin.models import Job, OperationLog, QueueControl
+from queueadmin.filters import ActorFilter, CreatedFilter, QueueFilter, StateFilter
+from queueadmin.ledger_admin import LedgerAdmin, as_id
+from queueadmin.models import Job, QueueControl
+from queueadmin.operations_log import OperationLogAdmin
 from queueadmin.pages.bulk import CHOICES as BULK
 from queueadmin.search.fields import known as known_fields
 from queueadmin.search.language import SearchError
 from queueadmin.search.query import matching
 from queueadmin.states import State
 from queueadmin.templatetags.queueadmin_display import age, state_badge
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin  # generic in the stubs only
-
-
-class LedgerAdmin(_ModelAdmin):
-    """Read-only, and quick at any size: no full count, no facets, no page of everything."""
-
-    actions: Any = None
-    list_per_page = 50
-    list_max_show_all = 0
-    paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    change_list_template = "queueadmin/change_list.html"
-
-    @property
-    def media(self) -> Media:
-        return super().media + Media(css={"all": ["queueadmin/admin.css"]})
-
-    def action_checkbox(self, obj: Any) -> SafeString:
-        """Django's, with the row's name made visible: it comes from outside."""
-        label = f"Select this row for an action - {display.visible(obj, limit=100)}"
-        box = CheckboxInput({"class": "action-select", "aria-label": label}, lambda value: False)
-        return box.render(ACTION_CHECKBOX_NAME, str(obj.pk))
-
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Without "delete selected", which every ModelAdmin inherits from its site."""
-        found: dict[str, Any] = super().get_actions(request)
-        found.pop("delete_selected", None)
-        return found
 
 
 class JobListAdmin(LedgerAdmin):
@@ -260,53 +217,4 @@ def _operate_on_queue(model_admin: QueueAdmin, request: HttpRequest, operation: 
     return views.operate_on_queue(request, model_admin, operation)
 
 
-@admin.register(OperationLog)
-class OperationLogAdmin(LedgerAdmin):
-    """Who did what to the queues, from the admin, the API and the command line."""
-
-    list_display = ["at", "who", "source", "operation", "what", "requested", "done", "outcome", "why"]
-    list_filter = ["operation", "source", "outcome"]
-    ordering = [F("at").desc()]
-    _shown = (
-        "at",
-        "who",
-        "user",
-        "source",
-        "operation",
-        "what",
-        "why_in_full",
-        "requested",
-        "done",
-        "outcome",
-        "more",
-    )
-    fields = _shown
-    readonly_fields = _shown
-
-    @admin.display(description="by")
-    def who(self, log: OperationLog) -> str:
-        return display.visible(log.by)
-
-    @admin.display(description="target")
-    def what(self, log: OperationLog) -> str:
-        return display.visible(log.target)
-
-    @admin.display(description="reason")
-    def why(self, log: OperationLog) -> str:
-        return display.visible(log.reason, limit=80) or "-"
-
-    @admin.display(description="reason")
-    def why_in_full(self, log: OperationLog) -> str:
-        return display.visible(log.reason, limit=4_000) or "-"
-
-    @admin.display(description="details")
-    def more(self, log: OperationLog) -> SafeString:
-        return format_html('<pre class="qa-json">{}</pre>', display.pretty_json(log.detail))
-
-
-def as_id(text: str) -> UUID | None:
-    """The id that `text` is, or None."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
+__all__ = ["JobAdmin", "JobListAdmin", "LedgerAdmin", "OperationLogAdmin", "QueueAdmin", "as_id"]

@@ -50,6 +50,14 @@ class Head:
     def __str__(self) -> str:
         return f"{self.number}:{self.hash}"
 
+    @classmethod
+    def of(cls, text: str) -> Head | None:
+        """What `str` wrote; None for any other text."""
+        number, _, digest = text.strip().partition(":")
+        if not (number.isascii() and number.isdigit() and len(number) < 19 and len(digest) == len(START)):
+            return None
+        return cls(number=int(number), hash=digest)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:

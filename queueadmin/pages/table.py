@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from queueadmin.pages.audit import audit
 from queueadmin.pages.base import Page
 from queueadmin.pages.bulk import bulk_list, bulk_new, bulk_page
 from queueadmin.pages.failures import dead_letters, failures
@@ -27,6 +28,7 @@ PAGES = (
         name="drain_worker", title="Drain a worker", view=drain_worker, permission=SEE_WORKERS,
         post_permission="queueadmin.drain_worker", route="workers/<int:worker_id>/drain", in_menu=False,
     ),
+    Page(name="audit", title="Audit", view=audit, permission="queueadmin.view_operationlog"),
     # What it may do depends on the operation, so each view asks for that permission as well.
     Page(name="periodic", title="Periodic jobs", view=periodic, permission=SEE_JOBS, post_permission=SEE_JOBS),
     Page(

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from queueadmin import audit
+from queueadmin.exports import harmless
 from queueadmin.models import AuditEntry
 
 
@@ -64,7 +65,7 @@ class Command(BaseCommand):
         for entry in audit.entries(after=after):
             row = _row(entry)
             if form == "csv":
-                writer.writerow([_harmless(str(row[name])) for name in _COLUMNS])
+                writer.writerow([harmless(str(row[name])) for name in _COLUMNS])
             else:
                 self.stdout.write(json.dumps(row))
 
@@ -79,13 +80,8 @@ def _row(entry: AuditEntry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _harmless(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
-
-
 def _anchor(text: str) -> audit.Head:
-    number, _, digest = text.partition(":")
-    if not number.isdecimal() or len(digest) != 64:
+    head = audit.Head.of(text)
+    if head is None:
         raise ValueError(text)
-    return audit.Head(number=int(number), hash=digest)
+    return head
