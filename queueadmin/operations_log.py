@@ -41,7 +41,7 @@ class _ColumnFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, str]]:
         values = OperationLog.objects.order_by(self.column).values_list(self.column, flat=True)
-        return [(value, value) for value in values.distinct()[:50]]
+        return [(value, display.visible(value, limit=40)) for value in values.distinct()[:50]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         return queryset.filter(**{self.column: self.value()}) if self.value() else None

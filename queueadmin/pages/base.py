@@ -9,13 +9,14 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from queueadmin import inspection
 from queueadmin.broker import get_ledger_broker
 
-View = Callable[..., dict[str, Any] | HttpResponse]
+View = Callable[..., dict[str, Any] | HttpResponseBase]
 """Takes the request and what the path captures; returns the template's context, or an answer of its own."""
 
 LIVE_SECONDS = 5
@@ -47,8 +48,8 @@ class Page:
     def is_allowed(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm(self.permission))
 
-    def _answer(self, site: AdminSite) -> Callable[..., HttpResponse]:
-        def answer(request: HttpRequest, **captured: Any) -> HttpResponse:
+    def _answer(self, site: AdminSite) -> Callable[..., HttpResponseBase]:
+        def answer(request: HttpRequest, **captured: Any) -> HttpResponseBase:
             allowed = ["GET", "HEAD"] + (["POST"] if self.post_permission else [])
             if request.method not in allowed:
                 return HttpResponseNotAllowed(allowed)
@@ -57,7 +58,7 @@ class Page:
             if request.method == "POST" and not request.user.has_perm(self.post_permission):
                 raise PermissionDenied
             found = self.view(request, **captured)
-            return found if isinstance(found, HttpResponse) else self._render(request, site, found)
+            return found if isinstance(found, HttpResponseBase) else self._render(request, site, found)
 
         return answer
 

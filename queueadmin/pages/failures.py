@@ -1,8 +1,8 @@
-"""Failures, grouped by what went wrong; and the dead letters, which nobody but a person removes."""
+"""Failures, grouped by what went wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,19 +13,22 @@ from django.db.models.functions import TruncHour, TruncMinute
 from django.http import HttpRequest
 from django.utils import timezone
 
-from queueadmin import selectors
-from queueadmin.models import FailureMinute, Job
+from queueadmin.models import FailureMinute, Job, JobEvent
 from queueadmin.states import State
 
 SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 _GROUPS = 50
 _BARS = 24
 _TENANTS = 5
+_FAILED = ("retry_later", "fail", "bury")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Failures of one kind within the span. `bars`: counts of its equal parts, oldest first, as heights of 0 to 100."""
+    """Failures of one kind within the span. `bars`: counts of its equal parts, oldest first, as heights of 0 to 100.
+
+    `first_seen` is the first of all that are remembered (90 days), also before the span.
+    """
 
     fingerprint: str
     code: str
@@ -51,7 +54,7 @@ def failures(request: HttpRequest) -> dict[str, Any]:
 
 
 def groups(*, since: datetime, now: datetime) -> list[Group]:
-    """The largest groups of failures since a moment: four queries, whatever lies in the ledger."""
+    """The largest groups of failures since a moment: seven queries, whatever lies in the ledger."""
     rows = FailureMinute.objects.filter(minute__gte=since - timedelta(hours=1))  # old minutes are folded into hours
     largest = list(
         rows.values("fingerprint", "error_code", "actor")
@@ -61,19 +64,43 @@ def groups(*, since: datetime, now: datetime) -> list[Group]:
     prints = [row["fingerprint"] for row in largest]
     newest = FailureMinute.objects.filter(pk__in=[row["newest"] for row in largest])
     examples = dict(newest.values_list("pk", "example_id"))
-    messages = dict(Job.objects.filter(pk__in=examples.values()).values_list("pk", "error_message"))
+    messages = _messages(set(examples.values()))
     truncate = TruncMinute if now - since <= SPANS["hour"] else TruncHour
-    parts = list(
-        rows.filter(fingerprint__in=prints)
-        .values_list("fingerprint", truncate("minute"), "partition_key")
-        .annotate(n=Sum("count"))
-        .order_by()
-    )
+    parts: dict[_Kind, list[_Part]] = {}
+    counted = rows.filter(fingerprint__in=prints).values_list(*_KIND, truncate("minute"), "partition_key")
+    for *kind, minute, tenant, count in counted.annotate(n=Sum("count")).order_by():
+        parts.setdefault(tuple(kind), []).append((minute, tenant, count))
+    ever = FailureMinute.objects.filter(fingerprint__in=[value for value in prints if value]).values_list(*_KIND)
+    first = {tuple(kind): minute for *kind, minute in ever.annotate(first=Min("minute")).order_by()}
     still_open = _open_jobs(prints)
     return [
-        _group(dict(row), examples[row["newest"]], messages, parts, still_open.get(row["fingerprint"], 0), since, now)
+        _group(
+            dict(row), examples[row["newest"]], messages, parts.get(_kind(row), []),
+            first.get(_kind(row), row["first"]), still_open.get(row["fingerprint"], 0), since, now,
+        )
         for row in largest
-    ]
+    ]  # fmt: skip
+
+
+_KIND = ("fingerprint", "error_code", "actor")
+_Kind = tuple[str, ...]
+_Part = tuple[datetime, str, int]
+"""A minute or hour, whose jobs, how many failures."""
+
+
+def _kind(row: Mapping[str, Any]) -> _Kind:
+    return tuple(row[name] for name in _KIND)
+
+
+def _messages(examples: Iterable[UUID]) -> dict[tuple[UUID, str], str]:
+    """What the examples said, by job and error code: of their events, because a retried job has forgotten it."""
+    jobs = Job.objects.filter(pk__in=examples).values_list("pk", "error_code", "error_message")
+    found = {(job_id, code): message for job_id, code, message in jobs}
+    events = JobEvent.objects.filter(job_id__in=examples, edge__in=_FAILED).order_by("id")
+    for job_id, detail in events.values_list("job_id", "detail"):
+        if isinstance(detail, dict) and detail.get("message"):
+            found[(job_id, str(detail.get("code", "")))] = str(detail["message"])
+    return found
 
 
 def _open_jobs(prints: Iterable[str]) -> dict[str, int]:
@@ -84,16 +111,15 @@ def _open_jobs(prints: Iterable[str]) -> dict[str, int]:
 
 
 def _group(
-    row: dict[str, Any], example: UUID, messages: dict[UUID, str], parts: list[tuple[str, datetime, str, int]],
+    row: dict[str, Any], example: UUID, messages: dict[tuple[UUID, str], str], parts: list[_Part], first: datetime,
     open_now: int, since: datetime, now: datetime,
 ) -> Group:  # fmt: skip
-    own = [part for part in parts if part[0] == row["fingerprint"]]
-    tenants = sorted({part[2] for part in own if part[2]})
+    tenants = sorted({tenant for _, tenant, _ in parts if tenant})
     return Group(
         fingerprint=row["fingerprint"], code=row["error_code"], actor=row["actor"], count=row["n"],
-        message=messages.get(example, ""), first_seen=row["first"], last_seen=row["last"], example_id=example,
-        tenants=tuple(tenants[:_TENANTS]), more_tenants=max(0, len(tenants) - _TENANTS),
-        bars=_bars([(part[1], part[3]) for part in own], since, now), open_jobs=open_now,
+        message=messages.get((example, row["error_code"]), ""), first_seen=first, last_seen=row["last"],
+        example_id=example, tenants=tuple(tenants[:_TENANTS]), more_tenants=max(0, len(tenants) - _TENANTS),
+        bars=_bars([(minute, count) for minute, _, count in parts], since, now), open_jobs=open_now,
     )  # fmt: skip
 
 
@@ -105,13 +131,3 @@ def _bars(counts: list[tuple[datetime, int]], since: datetime, now: datetime) ->
         bars[max(0, min(_BARS - 1, int((minute - since) / width)))] += count
     highest = max(bars) or 1
     return tuple(round(100 * bar / highest) for bar in bars)
-
-
-def dead_letters(request: HttpRequest) -> dict[str, Any]:
-    """Dead letters by queue and kind, oldest first seen; the list itself is a search."""
-    depths = selectors.open_depths()
-    counts = [(queue, counts[State.DEAD_LETTER]) for queue, counts in depths.items() if counts[State.DEAD_LETTER]]
-    oldest = (
-        Job.objects.filter(state=State.DEAD_LETTER, cleaned_at=None).defer("payload", "result").order_by("finished_at")
-    )
-    return {"queues": counts, "total": sum(count for _, count in counts), "oldest": list(oldest[:_GROUPS])}

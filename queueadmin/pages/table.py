@@ -5,7 +5,8 @@ from __future__ import annotations
 from queueadmin.pages.audit import audit
 from queueadmin.pages.base import Page
 from queueadmin.pages.bulk import bulk_list, bulk_new, bulk_page
-from queueadmin.pages.failures import dead_letters, failures
+from queueadmin.pages.dead_letters import dead_letters, export
+from queueadmin.pages.failures import failures
 from queueadmin.pages.overview import overview
 from queueadmin.pages.periodic import periodic
 from queueadmin.pages.truth import truth
@@ -19,6 +20,10 @@ PAGES = (
     Page(name="failures", title="Failures", view=failures, permission=SEE_JOBS),
     Page(name="dead_letters", title="Dead letters", view=dead_letters, permission=SEE_JOBS),
     Page(name="workers", title="Workers", view=workers, permission=SEE_WORKERS, is_live=True),
+    Page(
+        name="dead_letters_export", title="Dead letters", view=export, permission=SEE_JOBS,
+        route="dead_letters/export/<str:form>", in_menu=False,
+    ),
     Page(name="bulk_list", title="Bulk operations", view=bulk_list, permission=SEE_JOBS, route="bulk"),
     Page(
         name="truth", title="Ledger and broker", view=truth, permission="queueadmin.view_queuecontrol",

@@ -50,8 +50,11 @@ def test_claims_of_processes_that_nobody_knows_stand_out() -> None:
 def test_a_periodic_job_is_run_now_once() -> None:
     viewer, operator = client_with(*SEE), client_with(*SEE, "queueadmin.run_periodic")
     assert "cleanup" in viewer.get(url("periodic")).text
-    assert viewer.post(url("periodic"), {"actor": "cleanup"}).status_code == 403
-    assert "Cleanup is sent" in operator.post(url("periodic"), {"actor": "cleanup"}, follow=True).text
-    assert "Cleanup is under way already" in operator.post(url("periodic"), {"actor": "cleanup"}, follow=True).text
+    assert viewer.post(url("periodic"), {"actor": "cleanup", "action": "run"}).status_code == 403
+    assert "Cleanup is sent" in operator.post(url("periodic"), {"actor": "cleanup", "action": "run"}, follow=True).text
+    assert (
+        "Cleanup is under way already"
+        in operator.post(url("periodic"), {"actor": "cleanup", "action": "run"}, follow=True).text
+    )
     assert Job.objects.filter(actor="cleanup").count() == 1
-    assert operator.post(url("periodic"), {"actor": "ingest_document"}).status_code == 404
+    assert operator.post(url("periodic"), {"actor": "ingest_document", "action": "run"}).status_code == 404
