@@ -26,6 +26,7 @@ from queueadmin.rollbacks import run_despite_rollbacks
 JOB = "queueadmin_job"
 EVENT = "queueadmin_jobevent"
 CONTROL = "queueadmin_queuecontrol"
+SWEEP = "queueadmin_sweepreport"
 PERIODIC = "queueadmin_periodiccontrol"
 LIMIT = "queueadmin_partitionlimit"
 WORKER = "queueadmin_workerprocess"

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from queueadmin import lookup
+from queueadmin import lookup, sql
 from queueadmin.jobs import Waiting, order_key_now
 from queueadmin.measures import REPUBLISHED, Measures
 from queueadmin.ready import ReadySets
+from queueadmin.sql import SWEEP
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,21 @@ def _publish_missing(sets: ReadySets, queue: str, jobs: Sequence[Waiting]) -> in
     return published
 
 
+def report(swept: Swept, *, seconds: float) -> None:
+    """Write down for people what a sweep found; one that found nothing leaves what an earlier one mended."""
+    d = sql.dialect()
+    mends = "CAST(%(republished)s AS bigint) > 0"
+    sql.execute(
+        f"INSERT INTO {SWEEP} AS s (id, ended_at, seconds, pending, republished, mended_at, mended) VALUES "
+        f"(1, {d.now}, %(seconds)s, %(pending)s, %(republished)s, CASE WHEN {mends} THEN {d.now} END, %(republished)s) "
+        "ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, seconds = excluded.seconds, "
+        "pending = excluded.pending, republished = excluded.republished, "
+        "mended_at = COALESCE(excluded.mended_at, s.mended_at), "
+        f"mended = CASE WHEN {mends} THEN excluded.mended ELSE s.mended END",
+        {"now": d.time(None), "seconds": seconds, "pending": swept.pending, "republished": swept.republished},
+    )
+
+
 class Sweeper:
     """Sweeps in steps: regularly, and soon after somebody wanted it."""
 
@@ -141,6 +157,7 @@ class Sweeper:
     def _end(self, now: float) -> None:
         self._pages = None
         self._rested_at = now + max(1.0, _REST * (now - self._began))
+        report(self._swept, seconds=now - self._began)
         if self._swept.republished:
             logger.warning(
                 "the sweep published what was missing",

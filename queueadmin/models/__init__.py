@@ -6,7 +6,7 @@ from queueadmin.models.controls import PartitionLimit, PeriodicControl, QueueCon
 from queueadmin.models.counters import FailureMinute, FailureTotal, JobMinute, JobTotal, Measure, TotalsMark
 from queueadmin.models.jobs import Job, JobEvent, JobProgress
 from queueadmin.models.operations import AuditEntry, AuditHead, BulkOperation, OperationLog
-from queueadmin.models.workers import Lease, WorkerProcess
+from queueadmin.models.workers import Lease, SweepReport, WorkerProcess
 
 __all__ = [
     "AuditEntry",
@@ -25,6 +25,7 @@ __all__ = [
     "PartitionLimit",
     "PeriodicControl",
     "QueueControl",
+    "SweepReport",
     "TotalsMark",
     "WorkerProcess",
 ]

@@ -50,3 +50,21 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SweepReport(models.Model):
+    """The last sweep that came to its end, and the last that had something to mend. One row, for people."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    ended_at = models.DateTimeField()
+    seconds = models.FloatField()
+    pending = models.BigIntegerField(help_text="Jobs that it compared with the ready sets.")
+    republished = models.BigIntegerField(help_text="Jobs that no ready set held.")
+    mended_at = models.DateTimeField(null=True)
+    mended = models.BigIntegerField(default=0, help_text="What the last sweep published that had something to mend.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.ended_at:%F %T}"

@@ -14,7 +14,7 @@ from queueadmin import inspection, operations, selectors
 from queueadmin.broker import get_ledger_broker
 from queueadmin.exceptions import BrokerUnavailable
 from queueadmin.inspection import Difference
-from queueadmin.models import Job
+from queueadmin.models import Job, SweepReport
 from queueadmin.pages.base import url
 from queueadmin.selectors import Worker
 from queueadmin.states import State
@@ -35,6 +35,13 @@ class Claims:
         """Whether nobody seems to work on them: the next rescue takes them back."""
         return self.worker is None or self.worker.state != "alive"
 
+    @property
+    def unknown(self) -> int:
+        """Claims beyond what their live worker says it holds: it gives them back with its next beats."""
+        if self.worker is None or self.is_suspect:
+            return 0
+        return max(0, self.jobs - self.worker.busy - self.worker.unwritten)
+
 
 def truth(request: HttpRequest) -> dict[str, Any] | HttpResponse:
     """GET shows both sides (`?compare=yes` id by id); POST publishes what the broker lacks."""
@@ -51,6 +58,8 @@ def truth(request: HttpRequest) -> dict[str, Any] | HttpResponse:
         "claims": claims,
         "suspect": sum(claim.jobs for claim in claims if claim.is_suspect),
         "unwritten": sum(worker.unwritten for worker in overview.workers),
+        "lag": max((worker.writer_lag for worker in overview.workers), default=0.0),
+        "sweep": SweepReport.objects.filter(pk=1).first(),
         "compared": [_shown(difference) for difference in compared],
         "missing": sum(len(difference.missing) for difference in compared),
         "may_repair": request.user.has_perm("queueadmin.repair_queue"),

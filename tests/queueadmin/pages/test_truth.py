@@ -2,11 +2,13 @@
 
 import pytest
 
+from queueadmin import presence
 from queueadmin.broker import get_ledger_broker
 from queueadmin.models import Job, OperationLog
 from queueadmin.pages.base import url
 from queueadmin.states import State
-from tests.queueadmin.factories import job_in, submitted
+from queueadmin.sweep import Swept, report
+from tests.queueadmin.factories import WORKER, job_in, submitted
 from tests.queueadmin.pages.test_base import client_with
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
@@ -45,6 +47,25 @@ def test_claims_of_processes_that_nobody_knows_stand_out() -> None:
     page = client_with(*SEE).get(url("truth")).text
     assert "its row is gone" in page
     assert "<strong>1</strong> claims of silent workers" in page
+
+
+def test_the_last_sweep_says_what_it_looked_at_and_what_it_published() -> None:
+    viewer = client_with(*SEE)
+    assert "No sweep has ended yet" in viewer.get(url("truth")).text
+    report(Swept(pending=7, republished=3), seconds=0.5)
+    report(Swept(pending=9, republished=0), seconds=0.5)
+    page = viewer.get(url("truth")).text
+    assert "compared 9 pending jobs and published 0" in page
+    assert "with something to mend published 3" in page
+
+
+def test_claims_beyond_what_a_worker_says_it_holds_are_named() -> None:
+    presence.register(
+        presence.Identity(id=WORKER, name="w1", host="h", pid=1, pid_started="1"),
+        queues=["q"], actors=["act"], threads=1,
+    )  # fmt: skip
+    job_in(State.PROCESSING)
+    assert "(1 not begun, or unknown to it)" in client_with(*SEE).get(url("truth")).text
 
 
 def test_a_periodic_job_is_run_now_once() -> None:
