@@ -15,6 +15,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpRe
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.views.decorators.http import require_safe
 
 from documents import conf, rendering, selectors
 from documents.exceptions import DocumentError
@@ -26,6 +27,7 @@ _FORMS = {"text": ("text/plain; charset=utf-8", "txt"), "markdown": ("text/markd
           "json": ("application/json", "json")}  # fmt: skip
 
 
+@require_safe
 def result_page(request: HttpRequest, model_admin: ModelAdmin[Any], task_id: UUID) -> HttpResponse:
     """The beginning of the extracted text, escaped, and links to all of it."""
     task = _task(request, model_admin, task_id)
@@ -43,6 +45,7 @@ def result_page(request: HttpRequest, model_admin: ModelAdmin[Any], task_id: UUI
     return TemplateResponse(request, "documents/result.html", context)
 
 
+@require_safe
 def result_file(request: HttpRequest, model_admin: ModelAdmin[Any], task_id: UUID, form: str) -> HttpResponseBase:
     """The whole result as text, Markdown or JSON, sent in chunks."""
     if form not in _FORMS:
@@ -61,6 +64,7 @@ def result_file(request: HttpRequest, model_admin: ModelAdmin[Any], task_id: UUI
     return StreamingHttpResponse(rendered.chunks, content_type=content_type, headers=headers)
 
 
+@require_safe
 def document_file(request: HttpRequest, model_admin: ModelAdmin[Any], task_id: UUID) -> HttpResponseBase:
     """The document as it lies in the store. Never shown by the browser, which would run what is in it."""
     task = _task(request, model_admin, task_id)
