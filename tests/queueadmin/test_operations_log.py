@@ -61,7 +61,8 @@ def exported(client: Client, query: str = "") -> list[str]:
     [
         ("", ["Bob", "Ada", "dispatcher"]), ("?by=Ada", ["Ada"]), ("?operation=pause", ["Bob"]),
         ("?source__exact=system", ["dispatcher"]), ("?when=week", ["Bob", "Ada"]), ("?outcome=done", None),
-        ("?q=wanted", ["Ada"]), ("?q=BOB", ["Bob"]), ("?q=%00", None), ("?when=never&by=", ["Bob", "Ada", "dispatcher"]),
+        ("?q=wanted", ["Ada"]), ("?q=BOB", ["Bob"]), ("?q=%00", None),
+        ("?when=never&by=", ["Bob", "Ada", "dispatcher"]),
         ("?by=Ada&operation=pause", []), ("?q=q", None),
     ],
 )  # fmt: skip
