@@ -85,6 +85,7 @@ def test_recognition_is_switched_off_or_forced_for_one_document(sandbox: Sandbox
     assert read("scanned.pdf", Options()).metadata["ocr"]["pages"] == [1]
 
 
+@pytest.mark.timeout(300)  # Two pictures by a model: seconds on a free core, minutes on one that many share.
 def test_pictures_are_read_with_pip_packages_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RapidOCR, in a child whose PATH holds no program; about three seconds."""
     # Given a machine without system tools
