@@ -110,6 +110,27 @@ def _was_announced(view: TaskView) -> bool:
     return job.state in TERMINAL and bool(view.task.callback_url or FollowUp.of(job.payload))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """A task as its status tells of it: where it stands, and the job that delivers its webhook, if there is one."""
+
+    view: TaskView
+    webhook: Job | None
+
+
+def follow(task_id: UUID, *, tenant: str) -> Followed:
+    """Raises TaskNotFound, also for a task of another tenant."""
+    view = find_task(task_id, tenant=tenant)
+    return Followed(view=view, webhook=webhook_job(view))
+
+
+def followed(ids: Collection[UUID]) -> dict[UUID, Followed]:
+    """What `follow` tells, for many tasks in at most three queries, whosever they are. Unknown ids are left out."""
+    found = views(list(ids))
+    webhooks = webhook_jobs(found)
+    return {view.job.id: Followed(view=view, webhook=webhooks.get(view.job.id)) for view in found}
+
+
 def webhook_jobs(views: Iterable[TaskView]) -> dict[UUID, Job]:
     """What `webhook_job` tells, for many tasks in one query."""
     ids = [view.job.id for view in views if _was_announced(view)]

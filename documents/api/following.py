@@ -39,14 +39,15 @@ class Status(TaskEndpoint):
         """
         seconds = _query.run_validation(request.query_params.dict()).get("wait", 0)
         wanted, tenant = task_id_of(task_id), caller_of(request).tenant
-        view = selectors.find_task(wanted, tenant=tenant)
-        if seconds and view.job.state not in TERMINAL:
+        now = selectors.follow(wanted, tenant=tenant)
+        if seconds and now.view.job.state not in TERMINAL:
             with contextlib.suppress(NoPlace):
-                waiters.wait(wanted, selectors.version(view.job), tenant=tenant, seconds=seconds)
-                view = selectors.find_task(wanted, tenant=tenant)
-        wait = bodies.retry_after(view.job)
+                version = selectors.version(now.view.job)
+                waited = waiters.wait(wanted, version, tenant=tenant, seconds=seconds)
+                now = waited.found or selectors.follow(wanted, tenant=tenant)
+        wait = bodies.retry_after(now.view.job)
         headers = {} if wait is None else {"Retry-After": str(wait)}
-        return Response(bodies.status(view, selectors.webhook_job(view)), headers=headers)
+        return Response(bodies.status(now.view, now.webhook), headers=headers)
 
 
 class Events(TaskEndpoint):

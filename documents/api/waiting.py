@@ -2,7 +2,8 @@
 
 A request that waits holds a thread of the web server, but no connection to the database: one thread asks for all of
 them, every few milliseconds and in one statement, as long as anybody waits. The ledger itself is asked, so that this
-works without Redis, and whichever process the task runs in.
+works without Redis, and whichever process the task runs in. What has changed is read by that thread, too, once for all
+who waited for it: woken together, they would queue for the database's few connections.
 
 Threads are few: beyond so many waiting requests the next ones are answered at once, and no tenant gets all the places.
 """
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -36,16 +38,29 @@ class NoPlace(Exception):
     """As many requests wait already as may."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waited(Generic[_Found]):
+    """Whether the task has changed, and how it stands now; None when that has not been read."""
+
+    changed: bool
+    found: _Found | None = None
+
+
+@dataclass(kw_only=True, eq=False)
 class _Waiter:
     task_id: UUID
     version: str
     tenant: str
     woken: threading.Event = field(default_factory=threading.Event)
+    found: Any = None
 
 
-class Waiters:
-    """The waiting requests of this process. `versions` tells what to compare, for those ids that exist.
+class Waiters(Generic[_Found]):
+    """The waiting requests of this process. `versions` tells what to compare, for those ids that exist; `read` reads
+    tasks that have changed.
 
     `stopping` says that the process is about to end: then nobody waits any longer.
     """
@@ -55,19 +70,20 @@ class Waiters:
         *,
         places: int,
         versions: Callable[[Collection[UUID]], Mapping[UUID, str]],
+        read: Callable[[Collection[UUID]], Mapping[UUID, _Found]],
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._places, self._each = places, max(1, int(_SHARE * places))
-        self._versions, self._stopping = versions, stopping
+        self._versions, self._read, self._stopping = versions, read, stopping
         self._lock = threading.Lock()
         self._waiting: set[_Waiter] = set()
         self._asks = False
 
-    def wait(self, task_id: UUID, version: str, *, tenant: str, seconds: float) -> bool:
-        """Sleep until the task's version is another one; false when that did not happen within `seconds`.
+    def wait(self, task_id: UUID, version: str, *, tenant: str, seconds: float) -> Waited[_Found]:
+        """Sleep until the task's version is another one; unchanged when that did not happen within `seconds`.
 
-        The caller's database connection is given back meanwhile. Also returns, true, when nobody can say any more
-        whether it has changed: asking the database again then tells why. Raises NoPlace.
+        The caller's database connection is given back meanwhile. Also returns, as changed and not read, when nobody
+        can say any more whether it has: asking the database again then tells why. Raises NoPlace.
         """
         waiter = _Waiter(task_id=task_id, version=version, tenant=tenant)
         with self._lock:
@@ -80,7 +96,8 @@ class Waiters:
                 threading.Thread(target=self._ask, name="long-poll", daemon=True).start()
         connection.close()
         try:
-            return waiter.woken.wait(seconds)
+            changed = waiter.woken.wait(seconds)
+            return Waited(changed=changed, found=waiter.found)
         finally:
             with self._lock:
                 self._waiting.discard(waiter)
@@ -119,12 +136,16 @@ class Waiters:
             return
         try:
             versions = self._versions({waiter.task_id for waiter in waiting})
+            changed = [waiter for waiter in waiting if versions.get(waiter.task_id) != waiter.version]
+            found = self._read({waiter.task_id for waiter in changed}) if changed else {}
         except Error as error:
             logger.warning("requests stop waiting: the database does not answer", extra={"error": str(error)})
             connection.close()
             _wake(waiting)
             return
-        _wake(waiter for waiter in waiting if versions.get(waiter.task_id) != waiter.version)
+        for waiter in changed:
+            waiter.found = found.get(waiter.task_id)
+        _wake(changed)
 
 
 def _wake(waiters: Iterable[_Waiter]) -> None:
@@ -132,5 +153,10 @@ def _wake(waiters: Iterable[_Waiter]) -> None:
         waiter.woken.set()
 
 
-waiters = Waiters(places=settings.LONG_POLL_WAITERS, versions=selectors.versions, stopping=stop_signal)
+waiters = Waiters(
+    places=settings.LONG_POLL_WAITERS,
+    versions=selectors.versions,
+    read=selectors.followed,
+    stopping=stop_signal,
+)
 """This process's."""

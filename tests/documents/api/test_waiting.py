@@ -18,13 +18,18 @@ class Ledger:
 
     def __init__(self) -> None:
         self.versions: dict[uuid.UUID, str] = {}
-        self.asked = 0
+        self.asked = self.reads = 0
         self.error: Exception | None = None
 
     def __call__(self, ids: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
         self.asked += 1
         if self.error is not None:
             raise self.error
+        return {task_id: self.versions[task_id] for task_id in ids if task_id in self.versions}
+
+    def read(self, ids: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
+        """The task itself, which here is its version."""
+        self.reads += 1
         return {task_id: self.versions[task_id] for task_id in ids if task_id in self.versions}
 
     def task(self) -> uuid.UUID:
@@ -45,19 +50,19 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def waits(
-    pool: ThreadPoolExecutor, waiters: Waiters, task_id: uuid.UUID, *, tenant: str = "default", seconds: float = 30
+    pool: ThreadPoolExecutor, waiters: Waiters[str], task_id: uuid.UUID, *, tenant: str = "default", seconds: float = 30
 ) -> Future[tuple[bool, float]]:
     """Whether it was woken, and when."""
 
     def wait() -> tuple[bool, float]:
-        return waiters.wait(task_id, "pending", tenant=tenant, seconds=seconds), time.monotonic()
+        return waiters.wait(task_id, "pending", tenant=tenant, seconds=seconds).changed, time.monotonic()
 
     return pool.submit(wait)
 
 
 def test_all_who_wait_for_a_task_are_woken_and_nobody_else(ledger: Ledger, pool: ThreadPoolExecutor) -> None:
     # Given thirty requests for three tasks
-    waiters = Waiters(places=64, versions=ledger)
+    waiters = Waiters(places=64, versions=ledger, read=ledger.read)
     tasks = [ledger.task() for _ in range(3)]
     waiting = [(task_id, waits(pool, waiters, task_id)) for task_id in tasks for _ in range(10)]
     wait_until(lambda: waiters.count == 30, seconds=10, what="all of them to wait")
@@ -72,8 +77,9 @@ def test_all_who_wait_for_a_task_are_woken_and_nobody_else(ledger: Ledger, pool:
         assert woken, task_id
         assert at - changed < 2.0
     assert waiters.count == 10
-    # And one question was asked for all of them at a time
+    # And one question was asked for all of them at a time, and what had changed read once for all who waited for it
     assert ledger.asked - asked < 30
+    assert ledger.reads <= 2
     ledger.versions[tasks[2]] = "completed"
     assert all(future.result(timeout=10)[0] for _, future in waiting[20:])
 
@@ -81,18 +87,18 @@ def test_all_who_wait_for_a_task_are_woken_and_nobody_else(ledger: Ledger, pool:
 def test_a_change_before_the_first_question_is_not_missed(ledger: Ledger, pool: ThreadPoolExecutor) -> None:
     task_id = ledger.task()
     ledger.versions[task_id] = "completed"
-    assert waits(pool, Waiters(places=1, versions=ledger), task_id).result(timeout=10)[0]
+    assert waits(pool, Waiters(places=1, versions=ledger, read=ledger.read), task_id).result(timeout=10)[0]
 
 
 def test_who_has_waited_long_enough_is_told_that_nothing_changed(ledger: Ledger, pool: ThreadPoolExecutor) -> None:
-    waiters = Waiters(places=4, versions=ledger)
+    waiters = Waiters(places=4, versions=ledger, read=ledger.read)
     assert waits(pool, waiters, ledger.task(), seconds=0.1).result(timeout=10)[0] is False
     assert waiters.count == 0
 
 
 def test_places_are_few_and_no_tenant_gets_all_of_them(ledger: Ledger, pool: ThreadPoolExecutor) -> None:
     # Given four places, of which one tenant has as many as it can get
-    waiters = Waiters(places=4, versions=ledger)
+    waiters = Waiters(places=4, versions=ledger, read=ledger.read)
     task_id = ledger.task()
     waiting = [waits(pool, waiters, task_id) for _ in range(3)]
     wait_until(lambda: waiters.count == 3, seconds=10, what="three to wait")
@@ -107,18 +113,20 @@ def test_places_are_few_and_no_tenant_gets_all_of_them(ledger: Ledger, pool: Thr
     # And places become free again
     ledger.versions[task_id] = "completed"
     assert all(future.result(timeout=10)[0] for future in waiting)
-    assert waiters.wait(task_id, "pending", tenant="other", seconds=30)
+    assert waiters.wait(task_id, "pending", tenant="other", seconds=30).found == "completed"
 
 
 def test_a_server_without_threads_to_spare_lets_nobody_wait(ledger: Ledger) -> None:
     with pytest.raises(NoPlace):
-        Waiters(places=0, versions=ledger).wait(ledger.task(), "pending", tenant="default", seconds=30)
+        Waiters(places=0, versions=ledger, read=ledger.read).wait(
+            ledger.task(), "pending", tenant="default", seconds=30
+        )
 
 
 @pytest.mark.parametrize("error", [OperationalError("away"), ValueError("a defect")])
 def test_when_nobody_can_say_nobody_waits(ledger: Ledger, pool: ThreadPoolExecutor, error: Exception) -> None:
     # Given requests that wait
-    waiters = Waiters(places=4, versions=ledger)
+    waiters = Waiters(places=4, versions=ledger, read=ledger.read)
     task_id = ledger.task()
     waiting = [waits(pool, waiters, task_id) for _ in range(2)]
     wait_until(lambda: waiters.count == 2, seconds=10, what="two to wait")
@@ -136,7 +144,7 @@ def test_when_nobody_can_say_nobody_waits(ledger: Ledger, pool: ThreadPoolExecut
 
 def test_a_process_that_stops_keeps_nobody_waiting(ledger: Ledger, pool: ThreadPoolExecutor) -> None:
     stop = threading.Event()
-    waiters = Waiters(places=4, versions=ledger, stopping=stop.is_set)
+    waiters = Waiters(places=4, versions=ledger, read=ledger.read, stopping=stop.is_set)
     waiting = waits(pool, waiters, ledger.task())
     wait_until(lambda: waiters.count == 1, seconds=10, what="one to wait")
     # When
@@ -148,7 +156,7 @@ def test_a_process_that_stops_keeps_nobody_waiting(ledger: Ledger, pool: ThreadP
 
 
 def test_the_asking_thread_ends_when_nobody_waits(ledger: Ledger, pool: ThreadPoolExecutor) -> None:
-    waiters = Waiters(places=4, versions=ledger)
+    waiters = Waiters(places=4, versions=ledger, read=ledger.read)
     waits(pool, waiters, ledger.task(), seconds=0.05).result(timeout=10)
     wait_until(
         lambda: not any(thread.name == "long-poll" for thread in threading.enumerate()), seconds=10, what="its end"
