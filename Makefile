@@ -39,7 +39,7 @@ faults: $(VENV)/dev.stamp ## Break everything around the queue, count the damage
 		$(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 fuzz: $(VENV)/dev.stamp ## Ask the running API whatever its OpenAPI document allows, and more (CASES=5000 SEED=1)
-	@FUZZ_CASES=$(or $(CASES),5000) $(if $(SEED),FUZZ_SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz -s --timeout=14400
+	@FUZZ_CASES=$(or $(CASES),5000) $(if $(SEED),FUZZ_SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz -s
 
 model: $(VENV)/dev.stamp ## Check the ledger against its model: 2,000 examples on each database (MODEL_EXAMPLES=n)
 	MODEL_EXAMPLES=$(or $(MODEL_EXAMPLES),2000) $(BIN)/python -m pytest tests/queueadmin/test_model.py --timeout=7200

@@ -13,6 +13,9 @@ from rest_framework.parsers import BaseParser
 from documents.api.problem import Problem
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
+MAX_DEPTH = 32
+"""Levels of nesting in a body: a batch with metadata needs 20. What is deeper is refused before anything looks at it,
+because error messages, `repr` and comparisons recurse."""
 _CHUNK_BYTES = 64 * 1024
 _DRAIN_BYTES = 16 * 1024 * 1024
 MAX_INTEGER = 2**63 - 1
@@ -39,11 +42,11 @@ class StrictJSONParser(BaseParser):
             drain(stream)
             raise Problem("body_too_large", f"The body is larger than {limit:,} bytes.")
         try:
-            return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+            return _shallow(json.loads(body.decode("utf-8"), parse_constant=_refuse_constant), body)
         except UnicodeDecodeError:
             raise Problem("malformed_body", "The body is not UTF-8.") from None
         except RecursionError:
-            raise Problem("malformed_body", "The body is nested too deeply.") from None
+            raise Problem("malformed_body", _TOO_DEEP) from None
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
             raise Problem("malformed_body", f"The body is not JSON: {error.msg} at {where}.") from None
@@ -55,6 +58,31 @@ class BatchJSONParser(StrictJSONParser):
     """The same for many submissions at once."""
 
     limit = MAX_BATCH_BYTES
+
+
+_TOO_DEEP = f"The body is nested more than {MAX_DEPTH} levels deep."
+
+
+def _shallow(value: Any, body: bytes) -> Any:
+    """Raises Problem. Few bodies open as many brackets as there may be levels; only those are walked through."""
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and is_deep(value, limit=MAX_DEPTH):
+        raise Problem("malformed_body", _TOO_DEEP)
+    return value
+
+
+def is_deep(value: Any, *, limit: int) -> bool:
+    """Whether a JSON value has more than `limit` levels. Goes level by level, so that no input exhausts the stack."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def drain(stream: IO[Any]) -> None:

@@ -22,7 +22,7 @@ from documents import conf, idempotency, uploads
 from documents.api import schema
 from documents.api.auth import caller_of
 from documents.api.base import ApiView, accepted
-from documents.api.body import drain
+from documents.api.body import MAX_DEPTH, drain, is_deep
 from documents.api.problem import Problem
 from documents.api.serializers import AcceptedTask, Upload, UploadFields
 from documents.api.submission import request_of
@@ -186,7 +186,11 @@ def _given(texts: dict[str, Any], file: Any) -> dict[str, Any]:
 
 def _json(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        errors = {name: ["This must be JSON."]}
-        raise Problem("invalid_request", "Some fields are invalid; see errors.", errors=errors) from None
+        sentence = "This must be JSON."
+    else:
+        if not is_deep(value, limit=MAX_DEPTH):
+            return value
+        sentence = f"This is nested more than {MAX_DEPTH} levels deep."
+    raise Problem("invalid_request", "Some fields are invalid; see errors.", errors={name: [sentence]})

@@ -51,7 +51,7 @@ def ask(url: str, key: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(0 if CASES else 300)
 @pytest.mark.django_db(transaction=True)
 def test_every_answer_is_one_that_the_openapi_document_has(
     service_environment: dict[str, str], live_worker: WorkerFactory
