@@ -34,6 +34,8 @@ _IN_MEMORY_BYTES = 1024 * 1024
 _LENGTH = 20
 """Bytes of the first line: the length of the record, and a line break."""
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+"""json.dumps makes an encoder for each call, unless all of its options are the usual ones."""
 _BREAK = PAGE_BREAK.encode()
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _SHORT_ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", b"\\n"), (b"\t", b"\\t"), (b"\r", b"\\r"))
@@ -297,4 +299,4 @@ def _joined(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    return _encode(value).encode("utf-8", "replace")

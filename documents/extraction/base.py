@@ -209,4 +209,4 @@ def extraction(
 
 def to_dict(value: Any) -> dict[str, Any]:
     """Return a flat frozen dataclass as a dict (`dataclasses.asdict` deep-copies, which costs on big texts)."""
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return dict(vars(value))

@@ -158,8 +158,11 @@ def handed_over(found: Extraction, output_dir: Path, *, limit: int) -> dict[str,
     return None
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _line(**fields: Any) -> bytes:
-    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    return _encode(fields).encode("utf-8", "replace") + b"\n"
 
 
 def _write_text(found: Extraction, file: BinaryIO, limit: int) -> list[list[int | str]]:
@@ -211,6 +214,17 @@ def _end_group(number: int, frame: FrameType | None) -> None:
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
+def _spare_the_collector() -> None:
+    """Leave the engines' modules out of garbage collection, and collect seldom.
+
+    A child looks at one document after the other and is replaced when it has grown: what little lies in cycles can
+    wait. With the usual thresholds collecting took a tenth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 def main(argument: str) -> None:
     """Protect this process, say what was granted, then serve."""
     config = json.loads(argument)
@@ -233,6 +247,7 @@ def main(argument: str) -> None:
     protections.adopt_orphans()
     try:
         child = Child(config)
+        _spare_the_collector()
         child.reply("ready", protections=granted)
         child.serve(int(config["requests"]))
     except MemoryError:

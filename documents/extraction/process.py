@@ -94,6 +94,7 @@ class ChildProcess:
         """Start the process; `wait_ready` must follow. `home` is created here and removed by `dispose`."""
         self.home = home
         self.work_dir, self.output_dir, self._input_dir = home / "work", home / "out", home / "in"
+        self._document = self._input_dir / "document"
         self._office_sockets = office_sockets(self.work_dir)
         self.documents = 0
         self.protections: dict[str, str] = {}
@@ -298,12 +299,11 @@ class ChildProcess:
         A hard link costs nothing; a copy is made where the document lies on another file system or belongs to
         somebody else.
         """
-        path = self._input_dir / "document"
         try:
-            path.hardlink_to(document)
+            self._document.hardlink_to(document)
         except OSError:
-            shutil.copyfile(document, path)
-        return path
+            shutil.copyfile(document, self._document)
+        return self._document
 
     def take_over(self, found: Any, limits: Limits, warnings: tuple[str, ...]) -> Extraction:
         """Make an Extraction of what the child answered, or wrote into files when that is None.

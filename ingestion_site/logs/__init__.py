@@ -18,6 +18,7 @@ from structlog.typing import Processor
 
 from ingestion_site.logs import fields
 from ingestion_site.logs.console import ConsoleRenderer
+from ingestion_site.logs.lines import LineFormatter, collect_only_what_is_shown
 
 FILE_BACKUPS = 5
 """Older log files that are kept beside LOG_FILE, as LOG_FILE.1 (the newest) to LOG_FILE.5."""
@@ -32,6 +33,7 @@ def config(*, level: str, style: str, colours: bool, file: Path | None, file_byt
 
     `style` is `console` or `json`. `file` is rotated when it has grown to `file_bytes`.
     """
+    collect_only_what_is_shown()
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_shared(), ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -75,20 +77,20 @@ def config(*, level: str, style: str, colours: bool, file: Path | None, file_byt
     }
 
 
-def formatter(*, style: str, colours: bool) -> ProcessorFormatter:
+def formatter(*, style: str, colours: bool) -> LineFormatter:
     """The formatter of a handler: `json`, or `console` with or without colours."""
     if style == "json":
         # ASCII only: half a surrogate pair in a value must not make the whole line unwritable.
         rendered: list[Processor] = [structlog.processors.JSONRenderer(serializer=json.dumps, default=str)]
     else:
         rendered = [ConsoleRenderer(colours=colours)]
-    return ProcessorFormatter(
+    return LineFormatter(
         foreign_pre_chain=_shared(),
         processors=[fields.add_time, ProcessorFormatter.remove_processors_meta, *rendered],
     )
 
 
-def of_the_web_server() -> ProcessorFormatter:
+def of_the_web_server() -> LineFormatter:
     """The formatter of granian's own lines, which begin before any settings are loaded (embedded/granian.json)."""
     return formatter(style=os.environ.get("LOG_FORMAT", "").strip().lower(), colours=False)
 

@@ -97,10 +97,15 @@ def ingestion_table(console: Console, results: ingestion.Results) -> None:
         rates = [each.rate for each in values]
         table.add_row(name, *(f"{rate:,.0f}" for rate in rates), f"{median(rates):,.0f}")
     console.print(table)
-    parts = ", ".join(f"{part} {used:.2f}" for part, used in ingestion.cpu_medians(results).items())
     steps = ", ".join(f"{step} {used:.1f}" for step, used in ingestion.step_medians(results).items())
-    console.print(f"processor milliseconds of one document: {parts}", highlight=False)
+    for name, values in results.items():
+        used = ingestion.cpu_medians(values)
+        parts = ", ".join(f"{part} {each:.2f}" for part, each in used.items())
+        total = sum(used.values())
+        console.print(f"processor milliseconds of one document, {name}: {total:.2f} ({parts})", highlight=False)
     console.print(f"milliseconds of each step by the clock, waiting for a core included: {steps}", highlight=False)
+    by_processor = ", ".join(f"{ratio:.2f}" for ratio in ingestion.cpu_ratios(results))
+    console.print(f"bare loop / ours by processor time, round by round: {by_processor}", highlight=False)
     _verdict(console, "ours / bare loop, round by round", ingestion.ratios(results), ingestion.GOAL)
 
 
