@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from structlog.stdlib import ProcessorFormatter
@@ -37,4 +38,5 @@ def collect_only_what_is_shown() -> None:
     """
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.logAsyncioTasks = False
+    if sys.version_info >= (3, 12):
+        logging.logAsyncioTasks = False
