@@ -9,6 +9,7 @@ of all that is restored, and compared again. Exit code 1 if anything was lost.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -25,8 +26,10 @@ from tests.walk.stage import BUCKET, Stage, Web, Worker
 from tests.walk.watch import HOW_TO_GET_IT, Prometheus, program, rule
 
 ALERT = "IngestionWorkersDying"
-_BURST = 60
-"""Documents at once, so that the host that is killed has its hands full whatever this machine is worth."""
+_BURST = 100
+"""Documents that wait when the workers begin, so that the host that is killed has its hands full."""
+_BUSY = 8
+"""Threads at work, of 16, before it is killed."""
 _ALERT_SECONDS = 120.0
 _DONE_SECONDS = 600.0
 
@@ -78,10 +81,11 @@ class Walk:
         self.title("Submit")
         addresses = [web.address for web in self.webs]
         backend = Backend(addresses=addresses, key=self.key, callback_url=self.inbox.url, every=0.25)
+        self.command("queue", "pause", "document_ingestion", "--reason", "until a backlog has formed")
         for _ in range(_BURST):
             backend.submit()
         backend.start()
-        self.tell(f"{_BURST} documents at once, and four a second from now on, each with a callback URL.")
+        self.tell(f"{_BURST} documents wait, and four a second come from now on, each with a callback URL.")
         self.command("queue", "stats")
         return backend
 
@@ -96,6 +100,8 @@ class Walk:
     def kill(self, prometheus: Prometheus, name: str) -> None:
         """A host goes, without a word."""
         self.title("Kill a worker host")
+        self.command("queue", "resume", "document_ingestion")
+        wait_until(lambda: self.busy() >= _BUSY, what="busy workers", every=0.2)
         self.tell(f"kill -9 of everything on {name}")
         os.killpg(self.workers[name].pid, signal.SIGKILL)
         killed = time.monotonic()
@@ -166,13 +172,17 @@ class Walk:
 
     def unfinished(self) -> int:
         """Jobs of documents and webhooks that have not ended, from a web server's metrics."""
-        ended = ("failed", "dead_letter")
-        return sum(
-            int(float(line.rpartition(" ")[2]))
-            for line in self.scrape()
-            if line.startswith("queueadmin_jobs{") and 'queue="maintenance"' not in line
-            if not any(f'state="{state}"' in line for state in ended)
-        )
+        queues, states = "document_ingestion|webhooks", "pending|scheduled|retrying|processing"
+        return self.sum_of(rf'queueadmin_jobs{{.*queue="({queues})",state="({states})"}}')
+
+    def busy(self) -> int:
+        """Threads of all workers that run a job."""
+        return self.sum_of('queueadmin_worker_threads{state="busy"}')
+
+    def sum_of(self, pattern: str) -> int:
+        """All samples of /metrics that begin so, added up."""
+        lines = [line for line in self.scrape() if re.match(pattern, line)]
+        return sum(int(float(line.rpartition(" ")[2])) for line in lines)
 
     def start(self, unit: Web | Worker) -> None:
         began = time.monotonic()
