@@ -22,7 +22,7 @@ import httpx
 from tests.receivers import Receiver, answer, receiver
 from tests.servers import PROJECT_DIR, wait_until
 from tests.walk.clients import SAMPLES, Backend
-from tests.walk.stage import BUCKET, Stage, Web, Worker
+from tests.walk.stage import BUCKET, Stage, Unit, Web, Worker
 from tests.walk.watch import HOW_TO_GET_IT, Prometheus, program, rule
 
 ALERT = "IngestionWorkersDying"
@@ -184,7 +184,7 @@ class Walk:
         lines = [line for line in self.scrape() if re.match(pattern, line)]
         return sum(int(float(line.rpartition(" ")[2])) for line in lines)
 
-    def start(self, unit: Web | Worker) -> None:
+    def start(self, unit: Unit) -> None:
         began = time.monotonic()
         self.stage.callback(unit.close) if unit.process is None else None
         unit.start()
