@@ -137,16 +137,18 @@ def test_both_contenders_stand_side_by_side() -> None:
 def test_several_reports_become_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Given reports of two seeds, and of stock for one of them
     for name, kind, seed, row in (
+        ("0", "ledger", 1, Findings(fault="flushall", jobs=99, lost=99)),  # repeated below
         ("a", "ledger", 1, Findings(fault="flushall", jobs=10, met=7, recoveries=[1.0])),
         ("b", "ledger", 2, Findings(fault="flushall", jobs=10, met=6, recoveries=[3.0])),
-        ("c", "stock", 1, Findings(fault="flushall", jobs=10, lost=4)),
+        ("c", "stock", 2, Findings(fault="flushall", jobs=10, lost=5)),
+        ("d", "stock", 1, Findings(fault="flushall", jobs=10, lost=4, broken=["untidy"])),
     ):
         (tmp_path / name).write_text(json.dumps(report.as_json({kind: {"flushall": row}}, seed=seed, jobs=10)))
     # When they are summed up
-    summary.main([str(tmp_path / name) for name in "abc"])
+    summary.main([str(tmp_path / name) for name in "0abcd"])
     # Then sums and worst recoveries are ours, and stock's are by seed
     line = capsys.readouterr().out.splitlines()[-1]
-    assert line == "| `flushall`: FLUSHALL | 0 | 20 | 13 | 0 | 0 | 0 | 3.0 / 3.0 | 4 | 0 | 0 |"
+    assert line == "| `flushall`: FLUSHALL | 0 | 20 | 13 | 0 | 0 | 0 | 3.0 / 3.0 | 4, 5 | 0, 0 | 0, 0 |"
 
 
 def test_a_fault_that_nobody_knows_is_refused_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
