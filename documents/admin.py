@@ -24,6 +24,7 @@ from documents.exceptions import DocumentError
 from documents.models import ApiKey, DisabledEndpoint, IngestionTask, Scope, Tenant, TenantMember, WebhookAttempt
 from queueadmin import display
 from queueadmin.admin import JobListAdmin, LedgerAdmin, as_id
+from queueadmin.audit import Who, audited
 from queueadmin.filters import CreatedFilter, StateFilter
 from queueadmin.templatetags.queueadmin_display import ago
 
@@ -192,6 +193,10 @@ class WebhookAttemptAdmin(LedgerAdmin):
         return format_html('<pre class="qa-json">{}</pre>', display.visible(attempt.response_excerpt, lines=True))
 
 
+def _who(request: HttpRequest) -> Who:
+    return {"by": request.user.get_username(), "source": "admin", "user": request.user}
+
+
 # -- tenants and keys ----------------------------------------------------------------------------
 
 
@@ -221,9 +226,12 @@ class DisabledEndpointAdmin(LedgerAdmin):
     @admin.action(description="Let webhooks go there again", permissions=["enable"])
     def enable(self, request: HttpRequest, queryset: QuerySet[DisabledEndpoint]) -> None:
         """The events of meanwhile have failed; deliver them again where they matter."""
-        for endpoint in queryset:
-            self.log_change(request, endpoint, "Enabled.")
-        enabled = queryset.delete()[0]
+        chosen = list(queryset)
+        with audited("enable_endpoint", f"{len(chosen)} addresses", len(chosen), **_who(request)) as log:
+            for endpoint in chosen:
+                self.log_change(request, endpoint, "Enabled.")
+            enabled = log.done = queryset.delete()[0]
+            log.detail = {"origins": [endpoint.origin for endpoint in chosen[:100]]}
         messages.success(request, f"{enabled} address{' is' if enabled == 1 else 'es are'} enabled again.")
 
 
@@ -293,13 +301,15 @@ class ApiKeyAdmin(LedgerAdmin):
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Issue the key; Django's form has filled `obj`, of which only the stored record remains."""
-        issued = api_keys.issue(
-            obj.name,
-            scopes=form.cleaned_data["scopes"],
-            tenant=obj.tenant_id,
-            expires_at=obj.expires_at,
-            all_tenants=obj.all_tenants,
-        )
+        with audited("issue_api_key", f"{obj.tenant_id}: {obj.name}", 1, **_who(request)) as log:
+            issued = api_keys.issue(
+                obj.name,
+                scopes=form.cleaned_data["scopes"],
+                tenant=obj.tenant_id,
+                expires_at=obj.expires_at,
+                all_tenants=obj.all_tenants,
+            )
+            log.done, log.detail = 1, {"prefix": issued.record.prefix, "scopes": issued.record.scopes}
         obj.pk, obj.prefix = issued.record.pk, issued.record.prefix
         request.issued_key = issued.key  # type: ignore[attr-defined]  # for response_add, in the same request
 
@@ -331,7 +341,9 @@ class ApiKeyAdmin(LedgerAdmin):
             }
             return TemplateResponse(request, "documents/revoke_api_keys.html", context)
         for key in live:
-            api_keys.revoke(str(key.pk))
+            with audited("revoke_api_key", f"{key.tenant_id}: {key.name}", 1, **_who(request)) as log:
+                api_keys.revoke(str(key.pk))
+                log.done, log.detail = 1, {"prefix": key.prefix}
             self.log_change(request, key, "Revoked.")
         messages.success(request, f"{len(live)} API key{' is' if len(live) == 1 else 's are'} revoked.")
         return None

@@ -30,7 +30,7 @@ from queueadmin.states import TERMINAL
 
 ACTOR = "run_bulk_operation"
 """In `tasks`, which imports this module: found by its name."""
-OPERATIONS = ("retry", "retry_now", "cancel", "discard", "priority")
+OPERATIONS = ("retry", "retry_now", "cancel", "discard", "purge", "priority")
 COUNTED = 100_000
 """Jobs that a dry run counts; more are "more than that"."""
 REASON_FROM = 100
@@ -111,10 +111,12 @@ def start(planned: Plan, *, options: dict[str, Any] | None = None, **who: Unpack
     return bulk
 
 
-def abort(bulk_id: UUID) -> bool:
+def abort(bulk_id: UUID, **who: Unpack[audit.Who]) -> bool:
     """Ask a bulk operation to stop after its current page; what is done stays done."""
-    asked = BulkOperation.objects.filter(pk=bulk_id, state__in=["waiting", "running"], abort_requested_at=None)
-    return bool(asked.update(abort_requested_at=timezone.now()))
+    with audit.audited("abort bulk", str(bulk_id), 1, **who) as log:
+        asked = BulkOperation.objects.filter(pk=bulk_id, state__in=["waiting", "running"], abort_requested_at=None)
+        log.done = asked.update(abort_requested_at=timezone.now())
+    return bool(log.done)
 
 
 def run(bulk_id: UUID, job: JobContext) -> dict[str, Any]:

@@ -46,6 +46,8 @@ def carry_out(operation: str, ids: Sequence[UUID], author: Author, *, priority: 
             return done | set(_retry_now(_left(ids, done), author))
         case "cancel":
             return _cancel_or_ask(ids, author)
+        case "purge":
+            return set(cancel_waiting([job.id for job in lookup.waiting(ids)], author))
         case "discard":
             return set(_discard(ids, author))
         case "priority":

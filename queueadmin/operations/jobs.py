@@ -84,6 +84,7 @@ _TAKES: dict[str, tuple[State, ...]] = {
     "retry_now": (*edges.ENDED, State.SCHEDULED, State.RETRYING),
     "cancel": (*edges.WAITING, State.PROCESSING),
     "discard": (State.DEAD_LETTER,),
+    "purge": (State.PENDING,),
     "priority": edges.WAITING,
 }
 """Operation -> the states whose jobs it takes."""

@@ -16,6 +16,7 @@ from queueadmin.operations import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from queueadmin.pages.base import url
 from queueadmin.search.language import SearchError
 from queueadmin.states import TERMINAL
+from queueadmin.views.base import who_asks
 
 _SHOWN = 100
 _MAX_REASON = 1_000
@@ -26,6 +27,11 @@ CHOICES = {
     "retry_now": ("Retry now", _RETRY, "As retry; scheduled and retrying jobs run now, too."),
     "cancel": ("Cancel", _CANCEL, "Waiting jobs are cancelled, running ones are stopped by their workers."),
     "discard": ("Discard", "queueadmin.discard_job", "Dead letters are given up: they become cancelled."),
+    "purge": (
+        "Purge",
+        "queueadmin.purge_job",
+        "Pending jobs are cancelled; scheduled, retrying, running ones stay.",
+    ),
     "priority": ("Change priority", "queueadmin.reprioritise_job", "Waiting jobs get another place in line."),
 }
 """Operation -> its label, the permission for it, and what it does."""
@@ -55,7 +61,7 @@ def bulk_new(request: HttpRequest) -> dict[str, Any] | HttpResponse:
         "lowest": LOWEST_PRIORITY, "highest": HIGHEST_PRIORITY, "reason_from": bulk.REASON_FROM,
         "needs_reason": planned.is_more or planned.eligible > bulk.REASON_FROM,
         "refused": [{"count": n, "reason": display.refusal(why)} for why, n in planned.refused.items()],
-        "is_destructive": name in ("cancel", "discard"), "title": f"{label} all matching jobs?",
+        "is_destructive": name in ("cancel", "discard", "purge"), "title": f"{label} all matching jobs?",
     }  # fmt: skip
     return shown if request.method != "POST" else _start(request, planned, shown)
 
@@ -93,7 +99,7 @@ def bulk_page(request: HttpRequest, bulk_id: UUID) -> dict[str, Any] | HttpRespo
     if request.method == "POST":
         if not may_stop:
             raise PermissionDenied
-        if bulk.abort(row.pk):
+        if bulk.abort(row.pk, **who_asks(request)):
             messages.success(request, "It stops after the jobs in hand; what is done stays done.")
         return HttpResponseRedirect(url("bulk", row.pk))
     jobs = Job.objects.filter(pk=row.job_id) if row.job_id else Job.objects.none()

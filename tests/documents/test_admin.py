@@ -15,7 +15,7 @@ from documents import api_keys
 from documents.callbacks import endpoints
 from documents.models import ApiKey, DisabledEndpoint, IngestionTask, Tenant, WebhookAttempt
 from queueadmin.ids import uuid7
-from queueadmin.models import Job
+from queueadmin.models import Job, OperationLog
 from tests.documents import factories
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
@@ -217,6 +217,10 @@ def test_a_key_is_revoked_after_a_question(admin_client: Client) -> None:
         api_keys.recognise(issued.key)
     assert "revoked" in text_of(admin_client, KEYS)
     assert LogEntry.objects.get().get_change_message() == "Revoked."
+    log = OperationLog.objects.get()
+    assert (log.operation, log.target, log.source, log.outcome) == (
+        "revoke_api_key", f"{issued.record.tenant_id}: backend", "admin", "done",
+    )  # fmt: skip
 
 
 def test_keys_want_their_own_permissions() -> None:

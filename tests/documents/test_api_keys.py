@@ -12,6 +12,7 @@ from django.db import connection
 from documents import api_keys, tenants
 from documents.api_keys import ApiKeyExpired, ApiKeyRevoked, InvalidApiKey, InvalidScopes, NoSuchApiKey
 from documents.models import ApiKey
+from queueadmin.models import AuditEntry, OperationLog
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -131,3 +132,14 @@ def test_a_wrong_argument_is_one_clear_error(arguments: tuple[str, ...]) -> None
         manage(*arguments)
     assert str(error.value)
     assert not ApiKey.objects.exists()
+
+
+def test_making_and_revoking_a_key_is_in_the_audit_without_the_key() -> None:
+    key = manage("create", "ci", "--scopes", "read,submit", "--tenant", "acme", "--key-prefix", "acme/")[0].strip()
+    manage("revoke", ApiKey.objects.get().prefix)
+    logs = list(OperationLog.objects.order_by("at"))
+    assert [(log.operation, log.target, log.source, log.done) for log in logs] == [
+        ("issue_api_key", "acme: ci", "cli", 1), ("revoke_api_key", key[:12], "cli", 1),
+    ]  # fmt: skip
+    assert logs[0].detail == {"prefix": key[:12], "scopes": ["read", "submit"]}
+    assert not [entry for entry in AuditEntry.objects.all() if key in entry.content]

@@ -43,6 +43,17 @@ def test_a_dry_run_counts_what_is_eligible_and_why_the_others_are_not_and_change
     assert states(dead) == {State.DEAD_LETTER}
 
 
+def test_a_purge_cancels_what_is_pending_and_nothing_else() -> None:
+    pending, others = submitted(), [job_in(state)[0] for state in (State.SCHEDULED, State.RETRYING, State.PROCESSING)]
+    before = [Job.objects.get(pk=job_id).state for job_id in others]
+    planned = bulk.plan("purge", "", now=timezone.now())
+    assert (planned.eligible, planned.matched) == (1, 4)
+    operation = started("purge", "queue:q")
+    assert bulk.run(operation.pk, context())["done"] == 1
+    assert states([pending]) == {State.CANCELLED}
+    assert [Job.objects.get(pk=job_id).state for job_id in others] == before
+
+
 def test_it_is_carried_out_by_a_durable_job_and_leaves_one_row_in_the_audit() -> None:
     # Given dead letters, and a bulk operation that a person started
     dead = [job_in(State.DEAD_LETTER)[0] for _ in range(7)]
@@ -102,11 +113,14 @@ def test_a_crash_between_pages_repeats_nothing() -> None:
 def test_a_person_can_stop_it_and_what_is_done_stays_done() -> None:
     jobs = [submitted() for _ in range(3)]
     operation = started("cancel", "")
-    assert bulk.abort(operation.pk)
+    assert bulk.abort(operation.pk, by="bob", source="admin")
     assert bulk.run(operation.pk, context())["state"] == "aborted"
     assert states(jobs) == {State.PENDING}
-    assert not bulk.abort(operation.pk)
-    assert OperationLog.objects.get().outcome == "aborted"
+    assert not bulk.abort(operation.pk, by="bob", source="admin")
+    logs = OperationLog.objects.order_by("at").values_list("operation", "by", "outcome")
+    assert list(logs) == [
+        ("bulk cancel", "ada", "aborted"), ("abort bulk", "bob", "done"), ("abort bulk", "bob", "refused"),
+    ]  # fmt: skip
 
 
 def test_a_worker_that_shuts_down_gives_it_back() -> None:

@@ -14,6 +14,8 @@ from django.utils import timezone
 from documents import api_keys
 from documents.exceptions import DocumentError
 from documents.models import DEFAULT_TENANT, ApiKey, Scope
+from queueadmin.audit import Who, audited, shell_user
+from queueadmin.management.quiet import without_info_lines
 
 _MAX_DAYS = 36_500
 
@@ -45,6 +47,7 @@ class Command(BaseCommand):
         revoke.add_argument("key", help="its id, or its prefix as `list` shows it")
         revoke.add_argument("--json", action="store_true", help="print one JSON object")
 
+    @without_info_lines("queueadmin", "documents")
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             {"create": self._create, "list": self._list, "revoke": self._revoke}[options["action"]](options)
@@ -53,14 +56,16 @@ class Command(BaseCommand):
 
     def _create(self, options: dict[str, Any]) -> None:
         days = options["expires_days"]
-        issued = api_keys.issue(
-            options["name"],
-            scopes=options["scopes"],
-            tenant=options["tenant"],
-            key_prefix=options["key_prefix"],
-            all_tenants=options["all_tenants"],
-            expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
-        )
+        with audited("issue_api_key", f"{options['tenant']}: {options['name']}", 1, **_who()) as log:
+            issued = api_keys.issue(
+                options["name"],
+                scopes=options["scopes"],
+                tenant=options["tenant"],
+                key_prefix=options["key_prefix"],
+                all_tenants=options["all_tenants"],
+                expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
+            )
+            log.done, log.detail = 1, {"prefix": issued.record.prefix, "scopes": issued.record.scopes}
         if options["json"]:
             self._print_json({"key": issued.key, **_as_dict(issued.record)})
             return
@@ -85,7 +90,10 @@ class Command(BaseCommand):
             _table(self, [_row(record) for record in records])
 
     def _revoke(self, options: dict[str, Any]) -> None:
-        record = api_keys.revoke(options["key"])
+        # No more of it than a prefix has: somebody may name the key itself.
+        with audited("revoke_api_key", options["key"][:12], 1, **_who()) as log:
+            record = api_keys.revoke(options["key"])
+            log.done, log.detail = 1, {"prefix": record.prefix, "name": record.name}
         if options["json"]:
             self._print_json(_as_dict(record))
         else:
@@ -93,6 +101,10 @@ class Command(BaseCommand):
 
     def _print_json(self, value: Any) -> None:
         self.stdout.write(json.dumps(value, indent=2, default=_time))
+
+
+def _who() -> Who:
+    return {"by": shell_user(), "source": "cli"}
 
 
 def _database() -> str:
