@@ -55,7 +55,7 @@ PARTS: tuple[Part, ...] = (
     ),
     Part(
         name="textract", engine="textract", install="pip install textract",
-        formats=("odp", "docx", "pptx", "xlsx", "xls", "odt", "rtf", "msg"), purpose="second opinion on office formats",
+        formats=("docx", "pptx", "xlsx", "xls", "odt", "odp", "rtf", "msg"), purpose="second opinion on office formats",
     ),
     Part(
         name="lxml", engine="html, xml, epub", install="pip install lxml", formats=("html", "xml", "epub"),

@@ -16,6 +16,7 @@ from documents.extraction.engines.image import ImageEngine
 from documents.extraction.engines.libreoffice import LibreOfficeEngine
 from documents.extraction.engines.mail import MailEngine
 from documents.extraction.engines.msg import MsgEngine
+from documents.extraction.engines.odp import OdpEngine
 from documents.extraction.engines.office_xml import OfficeXmlEngine
 from documents.extraction.engines.pdf_ocr import PdfOcr
 from documents.extraction.engines.pdfium import PdfiumEngine
@@ -29,7 +30,7 @@ from documents.extraction.engines.xml import XmlEngine
 _text, _html, _xml, _mail, _epub = TextEngine(), HtmlEngine(), XmlEngine(), MailEngine(), EpubEngine()
 _pdfium, _xberg, _textract, _calamine = PdfiumEngine(), XbergEngine(), TextractEngine(), CalamineEngine()
 _doc, _ppt, _catdoc, _office_xml = DocEngine(), PptEngine(), CatdocEngine(), OfficeXmlEngine()
-_runs = RunsEngine()
+_runs, _odp = RunsEngine(), OdpEngine()
 _image, _libreoffice, _msg = ImageEngine(), LibreOfficeEngine(_pdfium), MsgEngine(_xberg)
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
@@ -40,7 +41,7 @@ ENGINES: dict[str, tuple[Engine, ...]] = {
     "pptx": (_xberg, _office_xml, _textract),
     "odt": (_xberg, _textract, _office_xml),
     "ods": (_calamine, _textract, _xberg),
-    "odp": (_textract, _office_xml, _libreoffice),
+    "odp": (_odp, _textract, _office_xml, _libreoffice),
     "doc": (_catdoc, _doc, _xberg, _libreoffice, _runs),
     "wpd": (_libreoffice, _runs),
     "xls": (_calamine, _textract, _xberg, _libreoffice),

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from lxml import etree
 
 from documents.extraction.base import Extraction, Identity, Page, Request, extraction
+from documents.extraction.engines.odf import PARAGRAPHS, spoken
 from documents.extraction.errors import Damaged, TooLarge
 
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -86,13 +87,13 @@ def _walk(part: object, *, foreign: bool) -> Iterator[str]:
             continue
         name = element.tag.rpartition("}")[2]
         if event == "start":
-            if name in _GAPS:
+            if name in _GAPS and not (foreign and name in ("s", "tab")):
                 yield "\t" if name != "s" else " "
             continue
         if not foreign and name in _TEXT and element.text:
             yield element.text
         if foreign and name in _LINES:
-            yield "".join(element.itertext(etree.Element)) if name in ("p", "h") else ""
+            yield spoken(element) if name in PARAGRAPHS else ""
         if name in _LINES:
             yield "\n"
         if not foreign or name in ("p", "h", "table-row"):

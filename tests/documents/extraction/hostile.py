@@ -10,7 +10,7 @@ import zlib
 from PIL import Image
 
 from tests.documents.extraction.conftest import SAMPLES, ole, zipped
-from tests.documents.extraction.legacy import chart, doc, msg, ppt, text_box, word_art, word_perfect_42, xls
+from tests.documents.extraction.legacy import chart, doc, msg, ppt, text_box, word_art, word_perfect_42, xls, xlsb
 
 TEXT = frozenset({"completed"})
 REFUSED = frozenset({"damaged", "unsupported_type"})
@@ -47,7 +47,7 @@ class Hostile:
 
 
 def fixtures() -> dict[str, bytes]:
-    """Return one small document of every format, by file name. Not xlsb: nothing that pip installs writes it."""
+    """Return one small document of every format, by file name."""
     found = {
         path.name: path.read_bytes()
         for path in sorted(SAMPLES.iterdir())
@@ -67,6 +67,8 @@ def fixtures() -> dict[str, bytes]:
         "<text:p>Rent</text:p></table:table-cell></table:table-row></table:table>"
         "</office:spreadsheet></office:body></office:document-content>"
     )
+    slide = content.replace("<office:text>", '<d:page xmlns:d="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0">')
+    slide = slide.replace("</office:text>", "</d:page>")
     chapter = "<html><body><h1>One</h1><p>It was a bright cold day in April.</p></body></html>"
     return {
         **found,
@@ -81,7 +83,8 @@ def fixtures() -> dict[str, bytes]:
         "letter.wpd": word_perfect_42("The quick brown fox jumps over it.", "Nobody knew why he had."),
         "table.tsv": b"name\tcity\tyear\nAda\tLondon\t1815\nGrace\tNew York\t1906\n",
         "open.ods": zipped({"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "content.xml": cells}),
-        "open.odp": zipped({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": content}),
+        "open.odp": zipped({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": slide}),
+        "open.xlsb": xlsb({(0, 0): "Rent", (0, 1): 1200.0}),
         "note.rtf": rb"{\rtf1\ansi{\fonttbl{\f0 Arial;}}\f0 A note in \b rich\b0 text.\par}",
         "open.odt": zipped({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": content}),
         "data.xml": b"<?xml version='1.0'?><root><entry>one</entry><entry>two</entry></root>",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from tests.documents.extraction.conftest import ole, ole_entry
+from tests.documents.extraction.conftest import ole, ole_entry, zipped
 
 
 def doc(*pieces: str, flags: int = 0) -> bytes:
@@ -98,6 +98,45 @@ def xls(cells: dict[tuple[int, int], str | float], *, above: bytes = b"", name: 
     place = len(start) + 4 + 8 + len(name) + 4
     bound = biff(0x0085, struct.pack("<IHBB", place, 0, len(name), 0) + name.encode("latin-1"))
     return ole(("Workbook", start + bound + biff(0x000A) + sheet))
+
+
+def xlsb(cells: dict[tuple[int, int], str | float], *, name: str = "Figures") -> bytes:
+    """Return a binary workbook ([MS-XLSB]) of one sheet: records of a number, a length and a body, in a ZIP file."""
+
+    def part(*records: tuple[int, bytes]) -> bytes:
+        return b"".join(_varint(kind, 2) + _varint(len(body), 4) + body for kind, body in records)
+
+    def wide(text: str) -> bytes:
+        return struct.pack("<I", len(text)) + text.encode("utf-16-le")
+
+    rows: list[tuple[int, bytes]] = []
+    for (row, column), value in sorted(cells.items()):
+        if column == 0:
+            rows.append((0, struct.pack("<II", row, 0) + bytes(9)))
+        at = struct.pack("<II", column, 0)
+        rows.append((6, at + wide(value)) if isinstance(value, str) else (5, at + struct.pack("<d", value)))
+    size = struct.pack("<IIII", 0, max(row for row, _ in cells), 0, max(column for _, column in cells))
+    bundle = struct.pack("<II", 0, 1) + wide("rId1") + wide(name)
+    types = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    return zipped({
+        "[Content_Types].xml": '<Types><Override PartName="/xl/workbook.bin" '
+        'ContentType="application/vnd.ms-excel.sheet.binary.macroEnabled.main"/></Types>',
+        "xl/workbook.bin": part((131, b""), (143, b""), (156, bundle), (144, b""), (132, b"")),
+        "xl/_rels/workbook.bin.rels": '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+        f'<Relationship Id="rId1" Type="{types}/worksheet" Target="worksheets/sheet1.bin"/></Relationships>',
+        "xl/worksheets/sheet1.bin": part((129, b""), (148, size), (145, b""), *rows, (146, b""), (130, b"")),
+    })  # fmt: skip
+
+
+def _varint(value: int, most: int) -> bytes:
+    """Seven bits a byte, the lowest first; the eighth says that another byte follows."""
+    out = bytearray()
+    while True:
+        more = value > 0x7F and len(out) < most - 1
+        out.append(value & 0x7F | (0x80 if more else 0))
+        value >>= 7
+        if not more:
+            return bytes(out)
 
 
 def text_box(text: str) -> bytes:

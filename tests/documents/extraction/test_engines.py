@@ -416,6 +416,45 @@ def test_open_documents_are_read(extract: Extract, kind: str) -> None:
     assert extract(data, "x").text == "Hello there"
 
 
+def test_the_reader_of_bare_xml_knows_how_open_documents_write_spaces(extract_with: Callable[..., Extraction]) -> None:
+    content = (
+        '<r xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><text:p>a<text:tab/>b<text:s/>c</text:p></r>'
+    )
+    data = zipped({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": content})
+    assert extract_with(OfficeXmlEngine(), data, "x.odt").text == "a b c"
+
+
+def test_slides_of_an_open_presentation_are_pages(extract: Extract) -> None:
+    # Given two slides: one with a title, a list, a table and notes, one with a text box
+    spaces = " ".join(
+        f'xmlns:{short}="urn:oasis:names:tc:opendocument:xmlns:{full}:1.0"'
+        for short, full in {"draw": "drawing", "text": "text", "table": "table", "p": "presentation"}.items()
+    )
+    content = (
+        f'<r {spaces}><draw:page draw:name="Start"><draw:frame p:class="outline"><draw:text-box><text:list>'
+        "<text:list-item><text:p>One<text:s/>thing</text:p></text:list-item><text:list-item><text:p>another</text:p>"
+        '</text:list-item></text:list></draw:text-box></draw:frame><draw:frame p:class="title"><draw:text-box>'
+        "<text:p>Road<text:span>map</text:span></text:p></draw:text-box></draw:frame><draw:frame><table:table>"
+        "<table:table-row><table:table-cell><text:p>a</text:p></table:table-cell><table:table-cell><text:p>b</text:p>"
+        "</table:table-cell></table:table-row></table:table></draw:frame><p:notes><draw:frame><draw:text-box>"
+        "<text:p>Say hello</text:p></draw:text-box></draw:frame></p:notes></draw:page>"
+        '<draw:page draw:name="End"><draw:custom-shape><text:p>Thanks</text:p></draw:custom-shape></draw:page></r>'
+    )
+    data = zipped({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": content})
+    # When it is read
+    found = extract(data, "x.odp")
+    # Then each is a page with its name, and Markdown knows titles, lists, tables and notes
+    assert found.engine == "odp"
+    assert [(page.label, page.text) for page in found.pages] == [
+        ("Start", "Roadmap\nOne thing\nanother\na\tb\nSay hello"),
+        ("End", "Thanks"),
+    ]
+    assert found.markdown == (
+        "## Roadmap\n\n- One thing\n- another\n\n| a | b |\n| --- | --- |\n\n> Say hello\n\n## End\n\n- Thanks"
+    )
+    assert found.metadata["slides"] == 2
+
+
 @pytest.mark.parametrize(
     ("engine", "data", "name", "package"),
     [

@@ -12,7 +12,7 @@ from documents.extraction.engines.ppt import PptEngine
 from documents.extraction.engines.runs import RunsEngine
 from documents.extraction.errors import Damaged, Encrypted, UnsupportedType
 from tests.documents.extraction.conftest import ole
-from tests.documents.extraction.legacy import chart, doc, msg, ppt, text_box, word_art, word_perfect_42, xls
+from tests.documents.extraction.legacy import chart, doc, msg, ppt, text_box, word_art, word_perfect_42, xls, xlsb
 
 ExtractWith = Callable[..., Extraction]
 
@@ -122,3 +122,9 @@ def test_a_mail_in_a_code_page_that_it_names_wrong_is_decoded_all_the_same(extra
     assert "Grüße aus Köln" in found.text
     assert "Schöne Tage" in found.text
     assert "\ufffd" not in found.text + found.markdown + found.pages[0].text
+
+
+def test_a_binary_workbook_is_read(extract: ExtractWith) -> None:
+    found = extract(xlsb({(0, 0): "Rent", (0, 1): 1200.0, (1, 0): "Food"}), "x.xlsb")
+    assert found.engine == "calamine"
+    assert found.pages[0].text == "Figures\nRent\t1200\nFood"
