@@ -104,6 +104,11 @@ def _fairness(servers: environment.Servers, plan: Plan, console: Console, progre
             f"longest {waits.longest:.3f} s; goal ≤ {fairness.GOAL_SECONDS:g} s",
             highlight=False,
         )
+        for tenant, rate in waits.rates.items():
+            console.print(
+                f"  the {tenant} tenant meanwhile: {rate:.0f} jobs/s, at most {waits.most[tenant]} claimed at once",
+                highlight=False,
+            )
     return fairness.summary(results)
 
 

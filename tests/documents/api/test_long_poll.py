@@ -110,6 +110,14 @@ def test_waiting_requests_do_not_hold_up_a_restart(start_web: Callable[..., WebS
     assert seconds < 30
 
 
+def test_who_finds_no_place_is_answered_at_once_with_a_time_to_come_back(api: object) -> None:
+    # Given a process that has no thread to spare, as any but granian's
+    began = time.monotonic()
+    response = api.get(f"{of_task(submitted(), 'status')}?wait=60")  # type: ignore[attr-defined]  # an Api
+    assert time.monotonic() - began < 30
+    assert (response.status_code, response.json()["status"], response.headers["Retry-After"]) == (200, "pending", "2")
+
+
 @pytest.mark.parametrize("wait", ["-1", "61", "x", "1.5", "", "9" * 5000])
 def test_what_is_no_time_to_wait_is_refused(api: object, wait: str) -> None:
     response = api.get(f"{of_task(submitted(), 'status')}?wait={wait}")  # type: ignore[attr-defined]  # an Api
