@@ -47,10 +47,14 @@ _WORDS = bytes(ord(" " if code in _SPACES else "x") for code in range(0x100))
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """A representation on its way: its size in bytes, and its bytes."""
+    """A representation on its way: its size in bytes, and its bytes.
+
+    `start` is where it lies in the stored object, None when it is put together while it is sent.
+    """
 
     size: int
     chunks: Iterator[bytes]
+    start: int | None = None
 
 
 def stored_chunks(extraction: Extraction, extra: Mapping[str, JsonValue] | None = None) -> Iterator[bytes]:
@@ -130,13 +134,14 @@ class StoredResult:
     @property
     def text(self) -> Rendered:
         """The plain text."""
-        return Rendered(size=self._record["text"], chunks=_all(self._open_text, self._record["text"]))
+        size = self._record["text"]
+        return Rendered(size=size, chunks=_all(self._open_text, size), start=self._start)
 
     @property
     def markdown(self) -> Rendered:
         """The Markdown; where the engine knew no headings, lists or tables, the plain text is it."""
-        size = self._record["markdown"]
-        return Rendered(size=size, chunks=_all(self._open_markdown, size)) if size else self.text
+        size, start = self._record["markdown"], self._start + self._record["text"]
+        return Rendered(size=size, chunks=_all(self._open_markdown, size), start=start) if size else self.text
 
     @property
     def document(self) -> Rendered:

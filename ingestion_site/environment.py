@@ -63,6 +63,7 @@ class Environment:
     documents_per_minute: int
     long_poll_waiters: int
     max_document_bytes: int
+    result_redirect_bytes: int
     max_attempts: int
     min_backoff_seconds: int
     max_backoff_seconds: int
@@ -147,6 +148,7 @@ def read(file: Path | None = None) -> Environment:
             "LONG_POLL_WAITERS", spare_threads(sys.argv, os.environ), minimum=0, maximum=10_000
         ),
         max_document_bytes=reader.integer("MAX_DOCUMENT_BYTES", 100 * 2**20, minimum=1, maximum=2**40),
+        result_redirect_bytes=reader.integer("RESULT_REDIRECT_BYTES", 2**20, minimum=0, maximum=2**40),
         max_attempts=reader.integer("MAX_ATTEMPTS", 4, minimum=1, maximum=100),
         min_backoff_seconds=min_backoff,
         max_backoff_seconds=max_backoff,

@@ -23,6 +23,14 @@ DELIVERY_LOCATION = OpenApiParameter(
     "Location", OpenApiTypes.STR, OpenApiParameter.HEADER, response=[202], description="Path of the delivery."
 )
 
+DOWNLOAD_LOCATION = OpenApiParameter(
+    "Location",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    response=[307],
+    description="Where the bucket gives the text, for 5 minutes, to whoever has this URL.",
+)
+
 RETRY_AFTER = OpenApiParameter(
     "Retry-After",
     OpenApiTypes.INT,

@@ -274,6 +274,11 @@ class ResultQuery(serializers.Serializer[Any]):
     """Which part of a result."""
 
     pages = PageRange(required=False, help_text="Pages alone, counted from 1: 3, 3-7 or 3- (to the end).")
+    download = serializers.ChoiceField(
+        choices=["true", "false"],
+        required=False,
+        help_text="true: a large text may be a redirect to the bucket, which must be asked without the API key.",
+    )
 
 
 class TaskQuery(serializers.Serializer[Any]):

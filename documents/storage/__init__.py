@@ -8,7 +8,7 @@ from documents.storage.base import DocumentStore, Downloaded
 from documents.storage.directory import DirectoryStore
 from documents.storage.keys import normalise_key
 from documents.storage.listing import StoredObject
-from documents.storage.results import DirectoryResultStore, ResultStore, S3ResultStore
+from documents.storage.results import DirectoryResultStore, Part, ResultStore, S3ResultStore
 from documents.storage.s3 import S3Connection, S3Store
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "DirectoryStore",
     "DocumentStore",
     "Downloaded",
+    "Part",
     "ResultStore",
     "S3Connection",
     "S3ResultStore",

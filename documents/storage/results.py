@@ -13,7 +13,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 from uuid import UUID
@@ -25,6 +25,16 @@ from documents.storage.s3 import S3Bucket, S3Connection
 
 _SPOOL_BYTES = 1024 * 1024
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """`size` bytes of a stored object, from `start`. `name` tells them from other parts of the same object."""
+
+    name: str
+    start: int
+    size: int
+    content_type: str
 
 
 class ResultStore(Protocol):
@@ -40,6 +50,12 @@ class ResultStore(Protocol):
         """Open the object at byte `start` for streaming; the caller closes it.
 
         Raises ResultNotFound, StorageUnavailable.
+        """
+
+    def link(self, key: str, part: Part, *, seconds: int) -> str | None:
+        """Return a URL at which whoever has it reads this part of the object, for so many seconds.
+
+        None where a store cannot give one. Raises ResultNotFound, StorageUnavailable, StorageDenied.
         """
 
     def delete(self, task_id: UUID) -> int:
@@ -122,6 +138,10 @@ class DirectoryResultStore:
             file.seek(start)
             return file
 
+    def link(self, key: str, part: Part, *, seconds: int) -> str | None:
+        """See ResultStore: nobody serves this directory."""
+        return None
+
     def delete(self, task_id: UUID) -> int:
         """See ResultStore."""
         count = 0
@@ -196,6 +216,46 @@ class S3ResultStore:
                 return cast(BinaryIO, self._bucket.client.get_object(Bucket=self._name, Key=name, **wanted)["Body"])
         except DocumentNotFound as error:
             raise ResultNotFound() from error
+
+    def link(self, key: str, part: Part, *, seconds: int) -> str | None:
+        """See ResultStore. The part becomes an object of its own, copied inside the bucket when it is first asked for.
+
+        A signed Range header would need no copy, and no client that follows a redirect sends it.
+        """
+        source = self.prefix + result_key(*_parsed(key))
+        target = f"{source}.{part.name}"
+        try:
+            with self._bucket.errors():
+                if not self._has(target):
+                    self._copy(source, target, part)
+                url: str = self._bucket.client.generate_presigned_url(
+                    "get_object", Params={"Bucket": self._name, "Key": target}, ExpiresIn=seconds
+                )
+                return url
+        except DocumentNotFound as error:
+            raise ResultNotFound() from error
+
+    def _has(self, name: str) -> bool:
+        found = self._bucket.client.list_objects_v2(Bucket=self._name, Prefix=name, MaxKeys=1)
+        return any(item["Key"] == name for item in found.get("Contents", ()))
+
+    def _copy(self, source: str, target: str, part: Part) -> None:
+        """Copy bytes by the store itself: a multipart upload of one part, which may be of any size."""
+        client, where = self._bucket.client, {"Bucket": self._name, "Key": target}
+        upload = client.create_multipart_upload(**where, ContentType=part.content_type)["UploadId"]
+        try:
+            copied = client.upload_part_copy(
+                **where,
+                UploadId=upload,
+                PartNumber=1,
+                CopySource={"Bucket": self._name, "Key": source},
+                CopySourceRange=f"bytes={part.start}-{part.start + part.size - 1}",
+            )
+            parts = [{"PartNumber": 1, "ETag": copied["CopyPartResult"]["ETag"]}]
+            client.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
+        except BaseException:
+            client.abort_multipart_upload(**where, UploadId=upload)
+            raise
 
     def delete(self, task_id: UUID) -> int:
         """See ResultStore."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+import httpx
 import pytest
 
 from documents import rendering
 from documents.exceptions import InvalidKey, ResultNotFound, StorageUnavailable
 from documents.extraction.base import Extraction, Page
-from documents.storage import DirectoryResultStore, DirectoryStore, ResultStore, S3Connection, S3ResultStore
+from documents.storage import DirectoryResultStore, DirectoryStore, Part, ResultStore, S3Connection, S3ResultStore
 
 TASK = UUID("0199a000-0000-7000-8000-0000000000aa")
 OTHER = UUID("0199a000-0000-7000-8000-0000000001aa")
@@ -136,3 +139,48 @@ def test_no_document_key_reaches_a_result(tmp_path: Path) -> None:
 def test_results_in_s3_need_a_prefix_of_their_own(connection: S3Connection) -> None:
     with pytest.raises(ValueError, match="prefix"):
         S3ResultStore(connection, prefix="/")
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+def part(**fields: Any) -> Part:
+    return Part(**({"name": "txt", "start": 2, "size": 4, "content_type": "text/plain; charset=utf-8"} | fields))
+
+
+def test_a_directory_gives_no_links(tmp_path: Path) -> None:
+    store = DirectoryResultStore(tmp_path)
+    assert store.link(write(store), part(), seconds=60) is None
+
+
+def test_a_link_gives_exactly_its_part_for_a_while_and_goes_with_its_task(connection: S3Connection) -> None:
+    # Given
+    store = S3ResultStore(connection, prefix="results")
+    key = write(store, text=b"0123456789")
+    # When
+    links = [store.link(key, part(), seconds=60) for _ in range(2)]
+    other = store.link(key, part(name="md", start=6, size=4, content_type="text/markdown"), seconds=60)
+    # Then
+    for link in links:
+        assert link is not None
+        given = httpx.get(link)
+        assert (given.text, given.headers["content-type"]) == ("2345", "text/plain; charset=utf-8")
+        query = parse_qs(urlsplit(link).query)
+        assert {"Signature", "Expires"} <= set(query) or query["X-Amz-Expires"] == ["60"]
+        assert connection.secret_access_key not in link
+    assert other is not None
+    assert httpx.get(other).text == "6789"
+    assert read(store, key) == b"0123456789"
+    # And nothing of it outlives the task, nor is any of it a stray object
+    assert {found.key.partition("/")[0] for found in store.stored()} == {str(TASK)}
+    assert store.delete(TASK) == 3
+    assert httpx.get(other).status_code == 404
+
+
+def test_there_is_no_link_to_what_is_not_there(connection: S3Connection) -> None:
+    store = S3ResultStore(connection, prefix="results")
+    with pytest.raises(ResultNotFound):
+        store.link(f"{TASK}/1", part(), seconds=60)
+    with pytest.raises(InvalidKey):
+        store.link("../x", part(), seconds=60)
+    assert not list(store.stored())
