@@ -14,10 +14,10 @@ PYTHON := $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench faults fuzz seed corpus model walk photographs lint openapi requirements samples clean python
+.PHONY: help run test test-browser bench faults fuzz seed corpus model walk photographs lint openapi requirements samples clean python
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/base.stamp ## Start everything on this machine and ingest the samples (ARGS="--port 9000")
 	@$(BIN)/python manage.py up $(ARGS)
@@ -29,6 +29,9 @@ PARALLEL := -n 3 --dist loadfile
 test: $(VENV)/dev.stamp ## Run the tests: all on PostgreSQL, then those for both databases on SQLite (ARGS="-x")
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 	$(BIN)/python -m pytest $(PARALLEL) --database=sqlite -m both_databases $(ARGS)
+
+test-browser: $(VENV)/dev.stamp ## Look at every page in Chromium, as each role; needs Debian's package chromium (ARGS="-x")
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 bench: $(VENV)/bench.stamp ## Measure against raw Dramatiq and other peers (OUT=f.json ONLY=noop,fairness ROUNDS=3 QUICK=1)
 	@$(BIN)/python -m tests.bench $(if $(OUT),--out $(OUT)) $(if $(ONLY),--only $(ONLY)) \

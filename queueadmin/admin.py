@@ -181,13 +181,22 @@ def _operate_on_jobs(model_admin: JobListAdmin, request: HttpRequest, operation:
 class JobAdmin(JobListAdmin):
     """Jobs of every actor."""
 
-    list_display = ["short_id", "state_label", "error", "attempts", "age", "took", "actor", "queue", "partition"]
+    list_display = ["short_id", "state_label", "error", "attempts", "age", "took", "what", "where", "partition"]
     list_display_links = ["short_id"]
     list_filter = [StateFilter, CreatedFilter, QueueFilter, ActorFilter]
     ordering = [F("id").desc()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         return super().get_queryset(request).defer("payload", "result")
+
+    # Not named like the fields, which Django would prefer, and write as they are: names may come from outside.
+    @admin.display(description="actor")
+    def what(self, job: Job) -> str:
+        return display.visible(job.actor, limit=100)
+
+    @admin.display(description="queue")
+    def where(self, job: Job) -> str:
+        return display.visible(job.queue)
 
     @admin.display(description="tenant")
     def partition(self, job: Job) -> str:

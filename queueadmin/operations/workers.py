@@ -7,7 +7,6 @@ from typing import Unpack
 from queueadmin import presence, selectors
 from queueadmin.audit import Who, audited
 from queueadmin.operations.results import UnknownWorker, WorkerResult
-from queueadmin.sanitize import clean_text
 from queueadmin.selectors import Worker
 
 
@@ -17,11 +16,11 @@ def find_worker(wanted: str | int) -> Worker:
     found = [worker for worker in known if str(wanted) in (worker.name, str(worker.id))]
     if len(found) == 1:
         return found[0]
-    shown = clean_text(str(wanted), 80)
+    shown = str(wanted)[:80]
     if found:
         numbers = ", ".join(str(worker.id) for worker in found)
         raise UnknownWorker(f"{len(found)} workers are called {shown!r}: say which number, {numbers}.")
-    names = ", ".join(clean_text(worker.name, 80) for worker in known) or "none"
+    names = ", ".join(repr(worker.name[:80]) for worker in known) or "none"  # as literals: they go to terminals
     raise UnknownWorker(f"There is no worker {shown!r} that has not ended. Workers: {names}.")
 
 

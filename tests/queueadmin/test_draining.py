@@ -73,7 +73,7 @@ def test_a_name_that_nobody_or_more_than_one_has_is_refused() -> None:
         presence.register(me, queues=["q"], actors=["act"], threads=1)
     with pytest.raises(UnknownWorker, match=r"2 workers are called 'twin': say which number, 1, 2\."):
         operations.find_worker("twin")
-    with pytest.raises(CommandError, match=r"no worker 'nobody' that has not ended\. Workers: twin, twin\."):
+    with pytest.raises(CommandError, match=r"no worker 'nobody' that has not ended\. Workers: 'twin', 'twin'\."):
         call_command("queue", "drain-worker", "nobody")
     assert operations.find_worker("2").id == 2
     presence.mark_stopped(1)
