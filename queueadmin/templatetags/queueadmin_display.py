@@ -71,6 +71,16 @@ def visible_lines(text: object) -> str:
 
 
 @register.filter
+def copyable(value: object) -> SafeString:
+    """An id or the like, with a button that copies it. Control characters are spelt out, in the copy as well."""
+    return format_html(
+        '<span class="qa-copyable"><code class="qa-id">{}</code> '
+        '<button type="button" class="qa-copy" data-copy="{}" aria-label="Copy {}">Copy</button></span>',
+        display.visible(value), display.visible(value, limit=2_000), display.visible(value, limit=100),
+    )  # fmt: skip
+
+
+@register.filter
 def state_badge(state: str) -> SafeString:
     """A state as a coloured label; the colour only repeats the word."""
     known = state if state in _LABELS else "unknown"

@@ -6,17 +6,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.groups import make_groups
 from tests.servers import missing_tools
 
 PASSWORD = "a-long-test-password"
@@ -82,9 +81,9 @@ class Person:
         self._errors.clear()
         self._note(name, {key: value for key, value in found.items() if value})
 
-    def barriers(self, path: str) -> None:
-        """What axe finds on a page, at the levels A and AA of WCAG 2."""
-        self.page.goto(self.url + path)
+    def visit_with_axe(self, path: str) -> None:
+        """Open a page, and let axe look for barriers, at the levels A and AA of WCAG 2."""
+        self.visit(path)
         found = Axe().run(self.page, options={"runOnly": LEVELS}).response["violations"]
         self._note(path, {item["id"]: [node["target"] for node in item["nodes"]][:3] for item in found})
 
@@ -126,7 +125,7 @@ def session_of(role: str) -> str:
 
     if role == "anonymous":
         return ""
-    import_module("documents.migrations.0005_groups").make_groups(apps, None)
+    make_groups()
     user, _ = get_user_model().objects.get_or_create(
         username=role.lower(), defaults={"is_staff": True, "is_superuser": role == "superuser"}
     )

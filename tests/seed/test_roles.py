@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from queueadmin import bulk, operations
 from queueadmin.models import AuditEntry, BulkOperation, Job, JobEvent, QueueControl, WorkerProcess
 from queueadmin.states import State
 from queueadmin.views import JOB_OPERATIONS, QUEUE_OPERATIONS
+from tests.groups import make_groups
 from tests.seed.test_seed import seed  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(600)]
@@ -30,18 +30,61 @@ ROLES = ("anonymous", "outsider", "Tenant viewer", "Viewer", "Operator", "Admini
 """The tenant's viewer apart, each may do what the one before it may."""
 LADDER = ("anonymous", "outsider", "Viewer", "Operator", "Administrator", "superuser", "nobody")
 
-ACCESS: dict[str, tuple[str, str]] = {}
+SEE, DO, ALL, ROOT, NOBODY = "Viewer", "Operator", "Administrator", "superuser", "nobody"
+"""The least role that may."""
+
+
+def read_only(model: str, **others: tuple[str, str]) -> dict[str, tuple[str, str]]:
+    """The pages of a model whose rows nobody edits. ALL POST to a list without an action, or to a history, does nothing."""
+    usual = {
+        "changelist": (SEE, SEE), "history": (SEE, SEE), "change": (SEE, NOBODY), "add": (NOBODY, NOBODY),
+        "delete": (NOBODY, NOBODY),
+    }  # fmt: skip
+    return {f"{model}_{page}": access for page, access in (usual | others).items()}
+
+
+def operating_on(model: str, **who: str) -> dict[str, tuple[str, str]]:
+    return {f"{model}_operate:{operation}": (role, role) for operation, role in who.items()}
+
+
+ACCESS: dict[str, tuple[str, str]] = {
+    # The control plane
+    "control_overview": (SEE, NOBODY), "control_failures": (SEE, NOBODY), "control_dead_letters": (SEE, NOBODY),
+    "control_workers": (SEE, NOBODY), "control_drain_worker": (SEE, DO), "control_truth": (SEE, ALL), "control_periodic": (SEE, DO),
+    "control_bulk_list": (SEE, NOBODY), "control_bulk_new": (DO, DO), "control_bulk": (SEE, DO),
+    # The ledger
+    **read_only("queueadmin_job", change=(SEE, SEE)), **operating_on("queueadmin_job", retry=DO, cancel=DO, discard=DO),
+    **read_only("queueadmin_queuecontrol"),
+    **operating_on("queueadmin_queuecontrol", pause=DO, drain=DO, resume=DO, limit=DO, purge=ALL),
+    **read_only("queueadmin_operationlog"),
+    # Documents
+    **read_only("documents_ingestiontask", change=(SEE, SEE)),
+    **operating_on("documents_ingestiontask", retry=DO, cancel=DO, discard=DO),
+    **read_only("documents_webhookattempt"), **read_only("documents_tenant"), **read_only("documents_disabledendpoint"),
+    **read_only("documents_tenantmember", add=(ALL, ALL), delete=(ALL, ALL)), **read_only("documents_apikey", add=(ALL, ALL)),
+    # Django's own
+    **{
+        f"auth_{model}_{page}": (ROOT, ROOT)
+        for model in ("user", "group") for page in ("changelist", "history", "change", "add", "delete")
+    },
+    "auth_user_password_change": (ROOT, ROOT), "autocomplete": (NOBODY, NOBODY),
+    "index": ("outsider", "outsider"), "app_list": ("outsider", "outsider"), "view_on_site": ("outsider", "outsider"),
+    "password_change": ("outsider", "outsider"), "password_change_done": ("outsider", NOBODY),
+    "jsi18n": ("outsider", NOBODY),
+}  # fmt: skip
+"""Name of a page -> who may see it, and who may post to it."""
 
 OPEN = {"login", "logout"}
 """For those who are not logged in, or are; they see nothing."""
 
-OF_TENANT_VIEWERS: set[str] = set()
+OF_TENANT_VIEWERS = {f"documents_ingestiontask_{page}" for page in ("changelist", "change", "history")}
+"""What they see beside what everybody sees: of their own tenants."""
 
 
 @pytest.fixture
 def clients(seed: Callable[[int], None]) -> dict[str, Client]:  # noqa: F811  (the fixture above)
-    import_module("documents.migrations.0005_groups").make_groups(apps, None)
-    seed(80)
+    make_groups()
+    seed(40)
     clients = {role: client_of(role) for role in ROLES}
     add_a_row_of_everything()
     return clients
@@ -146,9 +189,9 @@ def ask(client: Client, method: str, name: str, url: str, before: object) -> Htt
 
 
 def is_refused(answer: HttpResponse) -> bool:
-    """To the login, forbidden, or no method of this page."""
-    to_login = answer.status_code == 302 and "/admin/login/" in answer.headers["Location"]
-    return to_login or answer.status_code in (403, 405)
+    """To the login, forbidden, no method of this page; or back to the index, as if there were no such row."""
+    away = answer.status_code == 302 and answer.headers["Location"].partition("?")[0] in ("/admin/login/", "/admin/")
+    return away or answer.status_code in (403, 405)
 
 
 def ledger() -> tuple[object, ...]:
@@ -196,11 +239,10 @@ def test_each_address_is_for_whom_it_is_written_down_and_no_reading_changes_anyt
     assert tenants == OF_TENANT_VIEWERS
 
 
-def test_other_methods_change_nothing_whoever_uses_them(clients: dict[str, Client]) -> None:
+def test_other_methods_change_nothing_even_for_whom_everything_is_allowed(clients: dict[str, Client]) -> None:
     before = ledger()
     for name, url in addresses().items():
-        for role in ("anonymous", "Viewer", "superuser"):
-            for method in ("head", "options", "put", "patch", "delete"):
-                answer = ask(clients[role], method, name, url, before)
-                assert answer.status_code < 500, (role, method, url)
-                assert not answer.has_changed, (role, method, url)
+        for method in ("put", "patch", "delete"):
+            answer = ask(clients["superuser"], method, name, url, before)
+            assert answer.status_code < 500, (method, url)
+            assert not answer.has_changed, (method, url)
