@@ -35,7 +35,7 @@ SEE, DO, ALL, ROOT, NOBODY = "Viewer", "Operator", "Administrator", "superuser",
 
 
 def read_only(model: str, **others: tuple[str, str]) -> dict[str, tuple[str, str]]:
-    """The pages of a model whose rows nobody edits. ALL POST to a list without an action, or to a history, does nothing."""
+    """The pages of a model whose rows nobody edits. To post to a list without an action, or to a history, does nothing."""
     usual = {
         "changelist": (SEE, SEE), "history": (SEE, SEE), "change": (SEE, NOBODY), "add": (NOBODY, NOBODY),
         "delete": (NOBODY, NOBODY),
@@ -50,7 +50,8 @@ def operating_on(model: str, **who: str) -> dict[str, tuple[str, str]]:
 ACCESS: dict[str, tuple[str, str]] = {
     # The control plane
     "control_overview": (SEE, NOBODY), "control_failures": (SEE, NOBODY), "control_dead_letters": (SEE, NOBODY),
-    "control_workers": (SEE, NOBODY), "control_drain_worker": (SEE, DO), "control_truth": (SEE, ALL), "control_periodic": (SEE, DO),
+    "control_workers": (SEE, NOBODY), "control_drain_worker": (SEE, DO), "control_truth": (SEE, ALL),
+    "control_periodic": (SEE, DO),
     "control_bulk_list": (SEE, NOBODY), "control_bulk_new": (DO, DO), "control_bulk": (SEE, DO),
     # The ledger
     **read_only("queueadmin_job", change=(SEE, SEE)), **operating_on("queueadmin_job", retry=DO, cancel=DO, discard=DO),
@@ -61,7 +62,8 @@ ACCESS: dict[str, tuple[str, str]] = {
     **read_only("documents_ingestiontask", change=(SEE, SEE)),
     **operating_on("documents_ingestiontask", retry=DO, cancel=DO, discard=DO),
     **read_only("documents_webhookattempt"), **read_only("documents_tenant"), **read_only("documents_disabledendpoint"),
-    **read_only("documents_tenantmember", add=(ALL, ALL), delete=(ALL, ALL)), **read_only("documents_apikey", add=(ALL, ALL)),
+    **read_only("documents_tenantmember", add=(ALL, ALL), delete=(ALL, ALL)),
+    **read_only("documents_apikey", add=(ALL, ALL)),
     # Django's own
     **{
         f"auth_{model}_{page}": (ROOT, ROOT)
