@@ -35,7 +35,7 @@ SEE, DO, ALL, ROOT, NOBODY = "Viewer", "Operator", "Administrator", "superuser",
 
 
 def read_only(model: str, **others: tuple[str, str]) -> dict[str, tuple[str, str]]:
-    """The pages of a model whose rows nobody edits. To post to a list without an action, or to a history, does nothing."""
+    """The pages of a model whose rows nobody edits. Posting to a list or a history does nothing."""
     usual = {
         "changelist": (SEE, SEE), "history": (SEE, SEE), "change": (SEE, NOBODY), "add": (NOBODY, NOBODY),
         "delete": (NOBODY, NOBODY),
