@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from dramatiq import get_broker
 
-from queueadmin import selectors
+from queueadmin import display, selectors
 from queueadmin.ids import first_id_at
 from queueadmin.states import TERMINAL, State
 
@@ -114,7 +114,7 @@ class QueueFilter(JobFilter):
     parameter_name = "queue"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, str]]:
-        return [(name, name) for name in selectors.known_queues()]
+        return [(name, display.visible(name)) for name in selectors.known_queues()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         queue = self.chosen()
@@ -128,7 +128,7 @@ class ActorFilter(JobFilter):
     parameter_name = "actor"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, str]]:
-        return [(name, name) for name in sorted(get_broker().actors)]
+        return [(name, display.visible(name)) for name in sorted(get_broker().actors)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         actor = self.chosen()

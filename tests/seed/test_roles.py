@@ -50,17 +50,19 @@ def operating_on(model: str, **who: str) -> dict[str, tuple[str, str]]:
 ACCESS: dict[str, tuple[str, str]] = {
     # The control plane
     "control_overview": (SEE, NOBODY), "control_failures": (SEE, NOBODY), "control_dead_letters": (SEE, NOBODY),
+    "control_dead_letters_export": (SEE, NOBODY), "control_audit": (SEE, NOBODY),
     "control_workers": (SEE, NOBODY), "control_drain_worker": (SEE, DO), "control_truth": (SEE, ALL),
     "control_periodic": (SEE, DO),
     "control_bulk_list": (SEE, NOBODY), "control_bulk_new": (DO, DO), "control_bulk": (SEE, DO),
     # The ledger
-    **read_only("queueadmin_job", change=(SEE, SEE)), **operating_on("queueadmin_job", retry=DO, cancel=DO, discard=DO),
+    **read_only("queueadmin_job", change=(SEE, SEE)), 
+    **operating_on("queueadmin_job", retry=DO, cancel=DO, priority=DO, discard=DO),
     **read_only("queueadmin_queuecontrol"),
     **operating_on("queueadmin_queuecontrol", pause=DO, drain=DO, resume=DO, limit=DO, purge=ALL),
     **read_only("queueadmin_operationlog"),
     # Documents
     **read_only("documents_ingestiontask", change=(SEE, SEE)),
-    **operating_on("documents_ingestiontask", retry=DO, cancel=DO, discard=DO),
+    **operating_on("documents_ingestiontask", retry=DO, cancel=DO, priority=DO, discard=DO),
     **read_only("documents_webhookattempt"), **read_only("documents_tenant"), **read_only("documents_disabledendpoint"),
     **read_only("documents_tenantmember", add=(ALL, ALL), delete=(ALL, ALL)),
     **read_only("documents_apikey", add=(ALL, ALL)),
@@ -153,6 +155,8 @@ def argument(name: str, part: str) -> str:
         "<int:worker_id>": WorkerProcess, "<uuid:bulk_id>": BulkOperation, "<id>": get_user_model(),
         "<path:content_type_id>": None,
     }  # fmt: skip
+    if part == "<str:form>":
+        return "csv"
     if part in rows:
         return "1" if rows[part] is None else str(rows[part].objects.order_by("pk").first().pk)
     model = apps.get_model(*name.split("_")[:2]) if name != "view_on_site" else Job
