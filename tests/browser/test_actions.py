@@ -144,7 +144,7 @@ def test_a_periodic_job_is_run_now_and_the_broker_repaired(person: PersonFactory
     administrator = person("Administrator")
     page = administrator.visit("/admin/control/periodic/")
     administrator.click("tr:has(a:text-is('cleanup')) a.button:text-is('Run now')")
-    confirm(administrator, "Run now cleanup")
+    confirm(administrator, "Run cleanup")
     assert Job.objects.get().actor == "cleanup"
     administrator.visit("/admin/control/truth/")
     administrator.click("a.button:has-text('Compare')")
@@ -177,4 +177,15 @@ def test_the_overview_updates_itself_and_keeps_what_is_open(person: PersonFactor
     assert "finished" in str(page.locator(".qa-chart svg a").first.get_attribute("href"))
     viewer.click(".qa-spans a:text-is('By hour')")
     expect(page.locator("h2").first).to_contain_text("Ended by hour")
+    assert viewer.wrong == {}
+
+
+def test_an_id_is_copied_by_its_button(person: PersonFactory) -> None:
+    task = factories.task()
+    viewer = person("Viewer", permissions=["clipboard-read", "clipboard-write"])
+    page = viewer.visit(f"/admin/queueadmin/job/{task}/change/")
+    page.click("button.qa-copy")
+    expect(page.locator("button.qa-copy")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == str(task)
+    expect(page.locator("button.qa-copy")).to_have_text("Copy", timeout=10_000)
     assert viewer.wrong == {}

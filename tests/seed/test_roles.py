@@ -55,7 +55,7 @@ ACCESS: dict[str, tuple[str, str]] = {
     "control_periodic": (SEE, DO),
     "control_bulk_list": (SEE, NOBODY), "control_bulk_new": (DO, DO), "control_bulk": (SEE, DO),
     # The ledger
-    **read_only("queueadmin_job", change=(SEE, SEE)), 
+    **read_only("queueadmin_job", change=(SEE, SEE)),
     **operating_on("queueadmin_job", retry=DO, cancel=DO, priority=DO, discard=DO),
     **read_only("queueadmin_queuecontrol"),
     **operating_on("queueadmin_queuecontrol", pause=DO, drain=DO, resume=DO, limit=DO, purge=ALL),
