@@ -63,7 +63,7 @@ class IngestionTaskAdmin(JobListAdmin):
     """Every document that was submitted, and where it stands."""
 
     job_path = "job__"
-    list_display = ["file", "state_label", "error", "attempts", "age", "took", "document", "submitted_by", "tenant"]
+    list_display = ["file", "state_label", "error", "attempts", "age", "took", "document", "submitted_by", "whose"]
     list_display_links = ["file"]
     list_filter = [StateFilter, CreatedFilter, TenantFilter]
     list_select_related = ["job"]
@@ -100,6 +100,10 @@ class IngestionTaskAdmin(JobListAdmin):
     @admin.display(description="document")
     def document(self, task: IngestionTask) -> SafeString:
         return format_html("<bdi>{}</bdi>", display.visible(task.document_id, limit=40))
+
+    @admin.display(description="tenant")
+    def whose(self, task: IngestionTask) -> str:
+        return display.visible(task.tenant, limit=64)
 
     @admin.display(description="user")
     def submitted_by(self, task: IngestionTask) -> SafeString:
