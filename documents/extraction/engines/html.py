@@ -121,12 +121,6 @@ class Html:
     markdown: str = ""
 
 
-def html_text(markup: str) -> tuple[str, str]:
-    """Return (title, text) of a page or fragment of any nesting depth."""
-    found = read_html(markup)
-    return found.title, found.text
-
-
 def read_html(markup: str) -> Html:
     """Read a page or fragment of any nesting depth."""
     root = _parse(markup)

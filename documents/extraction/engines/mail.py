@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import email
 import email.header
 import email.message
 import email.utils
 import re
+from collections.abc import Sequence
 
+from documents.extraction import markdown
 from documents.extraction.base import Extraction, Identity, JsonValue, Page, Request, extraction
 from documents.extraction.charset import decode
-from documents.extraction.engines.html import declared_charset, html_text
+from documents.extraction.engines.html import declared_charset, read_html
 from documents.extraction.errors import Damaged, TooLarge
 
 _SHOWN = ("Subject", "From", "To", "Cc", "Date")
@@ -36,11 +39,42 @@ class MailEngine:
         if not message.keys():
             raise Damaged("The file has no mail headers.")
         attachments: list[JsonValue] = []
-        text = _render(message, attachments, depth=0)
+        whole = _render(message, attachments, depth=0)
         metadata: dict[str, JsonValue] = {name.lower(): _header(message, name) for name in (*_SHOWN, "Message-ID")}
         metadata["attachments"] = attachments
         warnings = ("attachments_not_extracted",) if attachments else ()
-        return extraction("mail", request, [Page(number=1, text=text)], metadata=metadata, warnings=warnings)
+        return extraction(
+            "mail",
+            request,
+            [Page(number=1, text=whole.text)],
+            metadata=metadata,
+            warnings=warnings,
+            markdown=whole.markdown,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Body:
+    """A part that people read; `markdown` is "" where it has no structure."""
+
+    text: str
+    markdown: str = ""
+
+
+def _joined(parts: Sequence[_Body]) -> _Body:
+    """Put parts below each other; Markdown where any of them has some."""
+    kept = [part for part in parts if part.text]
+    structured = any(part.markdown for part in kept)
+    return _Body(
+        text="\n\n".join(part.text for part in kept),
+        markdown="\n\n".join(part.markdown or _lines(part.text) for part in kept) if structured else "",
+    )
+
+
+def _lines(text: str) -> str:
+    """Plain text as Markdown that looks the same: each line ends with a hard break (CommonMark 6.7)."""
+    lines = (markdown.escape(line.strip()) for line in text.split("\n"))
+    return re.sub(r"(?<=[^\n])\n(?=[^\n])", "\\\\\n", "\n".join(lines))
 
 
 def _tidy(data: bytes) -> bytes:
@@ -64,18 +98,18 @@ def _header(message: email.message.Message, name: str) -> str:
     return " ".join("".join(parts).split())
 
 
-def _render(message: email.message.Message, attachments: list[JsonValue], *, depth: int) -> str:
+def _render(message: email.message.Message, attachments: list[JsonValue], *, depth: int) -> _Body:
     head = "\n".join(f"{name}: {value}" for name in _SHOWN if (value := _header(message, name)))
-    bodies: list[str] = []
+    bodies: list[_Body] = []
     before = len(attachments)
     _collect(message, bodies, attachments, depth=depth)
     names = [str(one["name"]) for one in attachments[before:] if isinstance(one, dict) and one["name"]]
     # Whoever searches for a mail by what was attached to it finds it; a mail within this one names its own.
     listed = "" if depth or not names else f"Attachments: {', '.join(names)}"
-    return "\n\n".join(part for part in (head, *bodies, listed) if part)
+    return _joined([_Body(text=head), *bodies, _Body(text=listed)])
 
 
-def _collect(part: email.message.Message, bodies: list[str], attachments: list[JsonValue], *, depth: int) -> None:
+def _collect(part: email.message.Message, bodies: list[_Body], attachments: list[JsonValue], *, depth: int) -> None:
     """Append the texts of `part` in order; name what is attached."""
     kind = part.get_content_type()
     if depth > _MAX_DEPTH or len(attachments) > _MAX_PARTS:
@@ -97,17 +131,20 @@ def _collect(part: email.message.Message, bodies: list[str], attachments: list[J
         attachments.append(_attachment(part))
 
 
-def _best_alternative(part: email.message.Message, attachments: list[JsonValue], *, depth: int) -> str:
+def _best_alternative(part: email.message.Message, attachments: list[JsonValue], *, depth: int) -> _Body:
     """Prefer plain text over HTML unless it holds far less, as with "your client cannot show this mail"."""
-    found: dict[str, str] = {}
+    found: dict[str, _Body] = {}
     for child in part.get_payload():
         if isinstance(child, email.message.Message):
-            bodies: list[str] = []
+            bodies: list[_Body] = []
             _collect(child, bodies, attachments, depth=depth + 1)
             kind = "plain" if child.get_content_type() == "text/plain" else "rich"
-            found[kind] = "\n\n".join(filter(None, (found.get(kind, ""), *bodies)))
-    plain, rich = found.get("plain", ""), found.get("rich", "")
-    return plain if len(plain) * 2 >= len(rich) else rich
+            found[kind] = _joined([*([found[kind]] if kind in found else []), *bodies])
+    plain, rich = found.get("plain", _Body(text="")), found.get("rich", _Body(text=""))
+    if len(plain.text) * 2 < len(rich.text):
+        return rich
+    # The HTML says the same with its structure.
+    return dataclasses.replace(plain, markdown=rich.markdown)
 
 
 def _is_attachment(part: email.message.Message) -> bool:
@@ -119,12 +156,13 @@ def _payload(part: email.message.Message) -> bytes:
     return payload if isinstance(payload, bytes) else b""
 
 
-def _body(part: email.message.Message) -> str:
+def _body(part: email.message.Message) -> _Body:
     data = _payload(part)
     declared = str(part.get_content_charset() or "")
     if part.get_content_type() == "text/html":
-        return html_text(decode(data, declared=declared or declared_charset(data[:4096])).text)[1]
-    return decode(data, declared=declared).text.replace("\r\n", "\n").replace("\0", "").strip()
+        page = read_html(decode(data, declared=declared or declared_charset(data[:4096])).text)
+        return _Body(text=page.text, markdown=page.markdown)
+    return _Body(text=decode(data, declared=declared).text.replace("\r\n", "\n").replace("\0", "").strip())
 
 
 def _attachment(part: email.message.Message) -> dict[str, JsonValue]:

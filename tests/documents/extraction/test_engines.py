@@ -243,6 +243,22 @@ def test_a_mail_is_decoded_and_its_attachment_listed(extract: Extract) -> None:
     assert "attachments_not_extracted" in found.warnings
 
 
+def test_a_mail_whose_body_has_structure_has_markdown(extract: Extract) -> None:
+    # Given a mail that says the same as plain text and as HTML
+    mail = (
+        "From: a@example.com\r\nSubject: *News*\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/alternative; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n'
+        "Agenda: one, two\r\n--b\r\nContent-Type: text/html\r\n\r\n<h2>Agenda</h2><ol><li>one<li>two</ol>\r\n--b--\r\n"
+    )
+    # When it is read
+    found = extract(mail.encode(), "x.eml")
+    # Then its text is the plain one, and its Markdown has the structure of the other
+    assert found.text == "Subject: *News*\nFrom: a@example.com\n\nAgenda: one, two"
+    assert found.markdown == "Subject: \\*News\\*\\\nFrom: a@example.com\n\n## Agenda\n\n1. one\n2. two"
+    # And a mail of plain text has none of its own
+    assert extract(b"From: a@example.com\r\nSubject: s\r\nMIME-Version: 1.0\r\n\r\n*plain*\r\n", "x.eml").markdown == ""
+
+
 def test_a_forwarded_mail_is_part_of_the_text(extract: Extract) -> None:
     inner = "From: c@example.com\r\nSubject: inner\r\nMIME-Version: 1.0\r\n\r\nforwarded words\r\n"
     outer = (
