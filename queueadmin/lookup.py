@@ -64,19 +64,19 @@ def waiting(ids: Sequence[UUID]) -> list[Ready]:
 
 
 def held_by(worker_id: int) -> list[Row]:
-    """What the ledger says a worker holds: id, token, place in the queue, and whether it was asked to stop."""
+    """What the ledger says a worker holds: id, token, and whether it was asked to stop ("cancel")."""
     rows = sql.query(
-        f"SELECT id, token, queue, priority, order_key, cancel_requested_at FROM {JOB} "
-        "WHERE state = 'processing' AND worker_id = %(worker_id)s",
+        f"SELECT id, token, cancel_requested_at FROM {JOB} WHERE state = 'processing' AND worker_id = %(worker_id)s",
         {"worker_id": worker_id},
     )
     return [
         {
-            "id": sql.as_uuid(row["id"]), "token": sql.as_uuid(row["token"]), "queue": row["queue"],
-            "priority": row["priority"], "order_key": row["order_key"], "cancel": bool(row["cancel_requested_at"]),
+            "id": sql.as_uuid(row["id"]),
+            "token": sql.as_uuid(row["token"]),
+            "cancel": bool(row["cancel_requested_at"]),
         }
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def holding_workers() -> list[int]:

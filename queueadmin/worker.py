@@ -28,7 +28,7 @@ from queueadmin.context import Progress
 from queueadmin.dispatch import Chore, Dispatcher
 from queueadmin.hand import Hand, Held
 from queueadmin.ids import new_worker_id
-from queueadmin.jobs import ClaimedJob, Outcome
+from queueadmin.jobs import Claim, Outcome
 from queueadmin.ledger import Claimer, Writer
 from queueadmin.measures import Measures
 from queueadmin.memory import PeakMemory
@@ -36,7 +36,6 @@ from queueadmin.metering import OutcomeMeter
 from queueadmin.publisher import Publisher
 from queueadmin.ready import ReadySets
 from queueadmin.sanitize import Unrecordable, clean_json
-from queueadmin.sql import Row
 
 logger = logging.getLogger(__name__)
 
@@ -414,17 +413,18 @@ class BeatThread(threading.Thread):
         """
         runtime = self._runtime
         known = runtime.hand.tokens() | runtime.writer.tokens()
-        strangers: dict[UUID, ClaimedJob] = {}
+        strangers: dict[UUID, Claim] = {}
         for row in lookup.held_by(runtime.identity.id):
             held = runtime.hand.find(row["token"])
             if held is not None and row["cancel"]:
                 held.context.cancel.set("cancelled")
             if row["token"] not in known:
-                strangers[row["token"]] = _stranger(row)
+                strangers[row["token"]] = Claim(id=row["id"], token=row["token"])
         known = runtime.hand.tokens() | runtime.writer.tokens()
-        confirmed = {token: job for token, job in strangers.items() if token in self._strangers and token not in known}
-        self._strangers = set(strangers) - set(confirmed)
-        for job in confirmed.values():
+        confirmed = [claim for token, claim in strangers.items() if token in self._strangers and token not in known]
+        self._strangers = set(strangers) - {claim.token for claim in confirmed}
+        # The whole job, not its id alone: one that was to be cancelled ends by this, and its follow-up is owed.
+        for job in lifecycle.recover_claims(confirmed) if confirmed else ():
             logger.warning("a claim that nobody holds is released", extra={"job_id": str(job.id)})
             runtime.writer.put(lifecycle.release(job, reason="claim reply lost"))
 
@@ -441,11 +441,3 @@ class BeatThread(threading.Thread):
         if ended:
             presence.clear_progress(ended)
         self._reported = {job: report[2] for job, report in reports.items()}
-
-
-def _stranger(row: Row) -> ClaimedJob:
-    """A claim that only the ledger knows of: what it takes to release and publish it."""
-    return ClaimedJob(
-        id=row["id"], token=row["token"], queue=row["queue"], actor="", payload={}, attempt=0, run=0, failures=0,
-        crashes=0, max_attempts=0, priority=row["priority"], order_key=row["order_key"],
-    )  # fmt: skip

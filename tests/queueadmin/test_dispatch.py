@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import pairwise
@@ -171,7 +170,24 @@ def test_a_worker_gives_back_a_claim_that_it_never_heard_of(
     wait_until(lambda: done, seconds=10, what="the job")
     edges = [event.edge for event in JobEvent.objects.filter(job_id=job.id).order_by("id")]
     assert edges[:4] == ["submit", "claim", "release", "claim"]
-    assert uuid.UUID(str(job.id))
+
+
+def test_a_claim_that_nobody_heard_of_and_that_is_to_be_cancelled_is_announced(
+    broker: LedgerRedisBroker, run_worker: Callable[..., object]
+) -> None:
+    # Given a running worker, and a claim in its name whose reply was lost, of a job that promises a follow-up
+    dramatiq.actor(lambda: None, actor_name="act", queue_name="q", broker=broker)
+    run_worker()
+    assert broker.runtime is not None
+    follow_up = {"actor": "after", "queue": "f", "priority": 0, "max_attempts": 1}
+    payload = {"args": [], "kwargs": {}, "options": {"follow_up": follow_up}}
+    job = claimed(submitted(payload=payload), worker_id=broker.runtime.identity.id)
+    # When somebody cancels it
+    lifecycle.request_cancel([job.id], by="me")
+    # Then it is cancelled, and its end is announced
+    after = Job.objects.filter(parent_id=job.id, actor="after")
+    wait_until(after.exists, seconds=10, what="the announcement")
+    assert Job.objects.get(pk=job.id).state == State.CANCELLED
 
 
 def test_suspects_run_alone_one_after_the_other_and_without_wasted_claims(

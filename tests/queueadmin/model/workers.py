@@ -60,8 +60,8 @@ class Workers(Machine):
         held = {row["id"]: (row["token"], row["cancel"]) for row in lookup.held_by(worker)}
         mine = {job: self.model.jobs[job] for job in self.model.held_by([worker])}
         assert held == {job: (e.token, e.cancel_requested) for job, e in mine.items()}
-        strangers = [(stranger(job, token), "release") for job, (token, _) in held.items() if token in seat.unheard]
-        self.finish_all(strangers, worker=worker)
+        strangers = [Claim(id=job, token=token) for job, (token, _) in held.items() if token in seat.unheard]
+        self.finish_all([(job, "release") for job in lifecycle.recover_claims(strangers)], worker=worker)
 
     @rule(worker=workers)
     def a_worker_stops_in_order_and_overlooks_what_it_holds(self, worker: int) -> None:
@@ -148,13 +148,6 @@ class Workers(Machine):
         assert finished.written == sum(taken)
         assert lifecycle.still_owed(outcomes) == []
         self.publish(finished.due)
-
-
-def stranger(job: uuid.UUID, token: uuid.UUID) -> ClaimedJob:
-    """A claim that only the ledger knows of."""
-    return ClaimedJob(
-        id=job, token=token, queue="q", actor="", payload={}, attempt=0, run=0, failures=0, crashes=0, max_attempts=0
-    )
 
 
 def outcome(claim: ClaimedJob, edge: str) -> Outcome:
