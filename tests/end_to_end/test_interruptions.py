@@ -44,6 +44,7 @@ def test_the_work_of_a_killed_worker_is_done_within_20_seconds_of_a_worker_being
     assert [path for path in (service.data_dir / "work").glob("fetched-*/*/*") if path.is_file()] == []
 
 
+@pytest.mark.timeout(180)
 def test_what_a_worker_does_for_a_task_ends_within_two_seconds_of_its_cancellation(service: Service) -> None:
     # Given a worker, and an object store that falls silent for some documents
     documents = {"/b/long.pdf": long_pdf(9000), "/b/next.txt": b"next"}

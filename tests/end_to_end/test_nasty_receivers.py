@@ -24,6 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 
+@pytest.mark.timeout(180)
 def test_every_event_arrives_under_one_id_whatever_its_receiver_does(service: Service) -> None:
     # Given receivers of all bad kinds, one of which would send the events to another server inside
     well = threading.Event()
