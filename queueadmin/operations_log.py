@@ -81,7 +81,6 @@ class OperationLogAdmin(LedgerAdmin):
     ordering = [F("at").desc(), "pk"]
     change_list_template = "queueadmin/operations_log.html"
     search_fields = ["target"]  # shows the box; what is typed there is read by `get_search_results`
-    search_help_text = "A target (a queue, a job's id, a search), a name, or words of a reason."
     _shown = (
         "at", "who", "user", "source", "operation", "what", "why_in_full", "requested", "done", "outcome", "jobs",
         "bulk", "more", "chain",

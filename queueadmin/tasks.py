@@ -11,6 +11,8 @@ from queueadmin import bulk, operations
 from queueadmin.broker import get_ledger_broker
 from queueadmin.context import current_job
 
+RESUME = "resume queues whose pause is over"
+
 
 @dramatiq.actor(queue_name="control", max_attempts=20)
 def run_bulk_operation(bulk_id: str) -> Any:
@@ -19,4 +21,4 @@ def run_bulk_operation(bulk_id: str) -> Any:
 
 
 # No periodic actor: a job every second that mostly finds nothing to do would fill the ledger.
-get_ledger_broker().add_chore("resume paused queues", every_seconds=1.0, run=operations.resume_due)
+get_ledger_broker().add_chore(RESUME, every_seconds=1.0, run=operations.resume_due)

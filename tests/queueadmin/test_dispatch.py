@@ -14,11 +14,12 @@ import pytest
 import redis
 from django.utils import timezone
 
-from queueadmin import lifecycle, presence
+from queueadmin import lifecycle, lookup, operations, presence
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.dispatch import Chore, Dispatcher, Timetable, lost_workers
-from queueadmin.models import Job, JobEvent, PeriodicControl, WorkerProcess
+from queueadmin.models import Job, JobEvent, OperationLog, PeriodicControl, WorkerProcess
 from queueadmin.states import State
+from queueadmin.tasks import RESUME
 from tests.queueadmin.factories import claimed, submitted
 from tests.servers import wait_until
 
@@ -134,6 +135,26 @@ def test_a_timetable_answers_once_per_period() -> None:
     assert not table.due("a", 5)
     now[0] = 5.0
     assert table.due("a", 5)
+
+
+def test_the_dispatcher_resumes_a_queue_whose_pause_is_over(
+    broker: LedgerRedisBroker, run_worker: Callable[..., object]
+) -> None:
+    # Given a queue that is paused for a moment, and the chore that `tasks` gives to the project's broker
+    before = dramatiq.get_broker()
+    dramatiq.set_broker(broker)
+    try:
+        broker.add_chore(RESUME, every_seconds=0.2, run=operations.resume_due)
+        submitted()
+        operations.pause("q", resume_at=timezone.now() + timedelta(seconds=1), by="Ada", source="cli")
+        run_worker()
+        resumed = OperationLog.objects.filter(operation="resume", outcome="done")
+        wait_until(resumed.exists, seconds=30, what="the end of the pause")
+    finally:
+        dramatiq.set_broker(before)
+    log = resumed.get()
+    assert (log.by, log.source, log.done) == ("dispatcher", "system", 1)
+    assert not lookup.paused_queues()
 
 
 def test_a_paused_periodic_actor_is_not_sent_until_it_is_resumed(

@@ -166,9 +166,9 @@ def _course(
 
 
 def _ended(edge: str, attempt: int, at: datetime, worker: int, fault: Fault | None) -> Event:
-    detail: dict[str, Any] = {"stages": {"fetch": 0.11, "extract": 0.74, "store": 0.05}, "peak_memory": 183_500_800}
+    detail: dict[str, Any] = {"ms": {"fetch": 110.2, "identify": 3.1, "extract": 740.0, "store": 50.4}}
     if fault is not None:
-        detail |= {"code": fault.code, "message": fault.message, "fingerprint": fault.fingerprint}
+        detail |= {"code": fault.code, "message": fault.message}
     return Event(edge=edge, attempt=attempt, at=at, worker_id=worker, detail=detail)
 
 
