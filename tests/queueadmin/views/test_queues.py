@@ -60,6 +60,7 @@ def test_a_limit_is_set_shown_changed_and_lifted(admin: Client) -> None:
     assert 'value="4"' in text_of(admin, f"{QUEUES}operate/limit/?queue=q")
     operate(admin, "limit", limit=2, partition="acme")
     page = text_of(admin, QUEUES)
+    assert "At most 4 at once." in page
     assert "Limits of tenants" in page
     assert "acme" in page
     assert "There is no limit for the queue q any more" in operate(admin, "limit", limit="")
