@@ -108,7 +108,7 @@ def test_a_queue_is_paused_limited_resumed_and_purged_by_those_who_may(person: P
     factories.task()
     operator, administrator = person("Operator"), person("Administrator")
     queues = "/admin/queueadmin/queuecontrol/"
-    row = "tr:has(th:text-is('q'))"
+    row = "tr:has(th span:text-is('q'))"
 
     page = operator.visit(queues)
     operator.click(f"{row} a.button:text-is('Pause')")
