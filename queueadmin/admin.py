@@ -161,6 +161,8 @@ class JobListAdmin(LedgerAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The job's page in place of a form that nobody may fill in."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         row = self.get_object(request, unquote(object_id))
         if row is None:
             messages.warning(request, f"There is no {self.opts.verbose_name} {display.visible(object_id, limit=60)}.")
