@@ -98,4 +98,4 @@ def one_line(detail: dict[str, Any], *, limit: int = 300) -> str:
 
 
 def refusal(reason: str) -> str:
-    return REFUSALS.get(reason, reason)
+    return REFUSALS.get(reason) or visible(reason)
