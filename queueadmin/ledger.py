@@ -245,12 +245,13 @@ class Writer(threading.Thread):
             self._write(batch[:middle])
             self._write(batch[middle:])
             return True
-        if batch[0].error_code == "unrecordable":
+        plain = plainer(batch[0])
+        if plain is None:
             logger.error(
                 "an outcome is refused by the database", extra={"job_id": str(batch[0].job.id)}, exc_info=error
             )
             return False
-        self._write([unrecordable(batch[0])])
+        self._write([plain])
         return True
 
     def _written(self, batch: Sequence[Outcome]) -> None:
@@ -262,10 +263,16 @@ class Writer(threading.Thread):
             self._room.release(len(batch))
 
 
-def unrecordable(outcome: Outcome) -> Outcome:
-    """The outcome of a job whose real outcome cannot be stored."""
-    return replace(
-        outcome, job=replace(outcome.job, payload={}),  # and with it a follow-up that may be what is refused
-        edge="fail", state=State.FAILED, failed=1, result=None, detail=None, delay=0.0, fingerprint="",
+def plainer(outcome: Outcome) -> Outcome | None:
+    """What to store instead of an outcome that the database refuses; None when there is nothing left to leave out.
+
+    First a failure without what the job left behind, whose end is announced; then, because the follow-up itself may be
+    what is refused, the failure alone.
+    """
+    failure = replace(
+        outcome, edge="fail", state=State.FAILED, failed=1, result=None, detail=None, delay=0.0, fingerprint="",
         error_code="unrecordable", error_message="The job ended, but its result could not be stored.",
     )  # fmt: skip
+    if failure != outcome:
+        return failure
+    return replace(failure, job=replace(outcome.job, payload={})) if outcome.job.payload else None

@@ -237,3 +237,21 @@ def test_an_outcome_that_is_no_json_fails_alone_and_the_writer_lives(start_write
     assert writer.is_alive()
     assert Job.objects.get(pk=odd.id).error_code == "unrecordable"
     assert state_of(fine.id) == State.COMPLETED
+
+
+@pytest.mark.parametrize(("queue", "announced"), [("f", 1), ("f" * 300, 0)])
+def test_an_outcome_that_cannot_be_stored_is_announced_unless_that_is_what_cannot_be(
+    queue: str, announced: int, start_writer: Callable[..., Writer]
+) -> None:
+    # Given a job that promises a follow-up, possibly in a queue whose name no column holds, and whose result is no JSON
+    if announced == 0 and connection.vendor == "sqlite":
+        pytest.skip("SQLite's columns hold any name")
+    follow_up = {"actor": "after", "queue": queue, "priority": 0, "max_attempts": 1}
+    job = claimed(submitted(payload={"args": [], "kwargs": {}, "options": {"follow_up": follow_up}}))
+    # When it ends
+    writer = start_writer()
+    writer.put(lifecycle.complete(job, result={"bad": object()}))
+    assert writer.flush(10)
+    # Then it has failed, and whoever waits for its end hears of it if that is possible
+    assert Job.objects.get(pk=job.id).error_code == "unrecordable"
+    assert Job.objects.filter(parent_id=job.id).count() == announced
