@@ -157,6 +157,7 @@ class Walk:
             self.start(unit)
         for arguments in (("migrate", "--check"), ("cleanup_tasks", "--dry-run"), ("audit", "verify")):
             self.command(*arguments)
+        self.command("queue", "resume", "document_ingestion")  # it was paused when the backup was made
         wait_until(lambda: self.unfinished() == 0, seconds=_DONE_SECONDS, what="all jobs to end", every=1)
         states = Counter(map(backend.state, saved))
         again = self.told() - before
