@@ -51,7 +51,7 @@ model: $(VENV)/dev.stamp ## Check the ledger against its model: 2,000 examples o
 seed: $(VENV)/dev.stamp ## Make a ledger with a past, and look at it (ROWS=1000000 SERVE=1) or time every page of it (MEASURE=1)
 	@$(BIN)/python -m tests.seed $(if $(ROWS),--rows $(ROWS)) $(if $(SERVE),--serve) $(if $(MEASURE),--measure) $(ARGS)
 
-walk: $(VENV)/dev.stamp ## Walk through docs/operations.md: install, kill a host, see the alert, scale, upgrade, count (4 min)
+walk: $(VENV)/dev.stamp ## Walk through docs/operations.md: kill a host, see the alert, upgrade, restore (5 min)
 	@$(BIN)/python -m tests.walk
 
 photographs: $(VENV)/dev.stamp ## Take the pictures of docs/ again, in Chromium (5 min; ARGS="--only storm --out folder")
