@@ -32,7 +32,7 @@ _PARTS = {
 }
 """Parts of the service, and the word in the command line by which their processes are known."""
 _PATH = "/api/documents/batch"
-_BATCH = 50
+_BATCH = 200
 """Documents submitted at once, by each of the clients."""
 _WARM_UP = 120
 _EVERY_SECONDS = 0.05
