@@ -47,10 +47,10 @@ def test_the_backlog_of_one_queue_does_not_hold_up_the_others(
 def test_jobs_that_hang_leave_threads_to_the_other_queues(
     broker: LedgerRedisBroker, run_worker: Callable[..., dramatiq.Worker]
 ) -> None:
-    # Given many webhooks whose receiver hangs, and documents behind them
+    # Given many webhooks whose receiver hangs, and documents behind them, in a queue whose name comes later
     body = Slow()
     documents = dramatiq.actor(body, broker=broker, actor_name="document", queue_name="documents")
-    webhooks = dramatiq.actor(body, broker=broker, actor_name="webhook", queue_name="webhooks")
+    webhooks = dramatiq.actor(body, broker=broker, actor_name="webhook", queue_name="callbacks")
     for _ in range(12):
         webhooks.send("webhook", 1.0)
     for _ in range(20):
