@@ -194,7 +194,8 @@ def ask(client: Client, method: str, name: str, url: str, before: object) -> Htt
     with transaction.atomic():
         answer = getattr(client, method)(path, data if method in ("get", "head", "post") else None)
         answer.has_changed = ledger() != before
-        answer.close()
+        if answer.streaming:
+            list(answer)  # to its end, which closes what it reads
         transaction.set_rollback(True)
     return answer
 
