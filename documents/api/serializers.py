@@ -90,8 +90,12 @@ class UploadFields(Submission):
 class Upload(UploadFields):
     """A document with its submission, as multipart/form-data: whatever a form says is text."""
 
-    document_id = PlainText(max_length=255, help_text="The document's id on your side; repeated in every answer.")
-    user_id = PlainText(max_length=255, help_text="Whose document it is on your side; repeated in every answer.")
+    document_id = PlainText(  # type: ignore[assignment]  # narrower than the identifiers of JSON
+        max_length=255, help_text="The document's id on your side; repeated in every answer."
+    )
+    user_id = PlainText(  # type: ignore[assignment]  # narrower than the identifiers of JSON
+        max_length=255, help_text="Whose document it is on your side; repeated in every answer."
+    )
     file_name = PlainText(max_length=255, required=False, help_text="By default the name that the part has.")
     content_type = PlainText(max_length=255, required=False, help_text="By default the type that the part has.")
     file = serializers.FileField(help_text="The document; at most MAX_DOCUMENT_BYTES.")
