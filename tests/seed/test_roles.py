@@ -202,7 +202,8 @@ def ask(client: Client, method: str, name: str, url: str, before: object) -> Htt
 
 def is_refused(answer: HttpResponse) -> bool:
     """To the login, forbidden, no method of this page; or back to the index, as if there were no such row."""
-    away = answer.status_code == 302 and answer.headers["Location"].partition("?")[0] in ("/admin/login/", "/admin/")
+    target = answer.headers["Location"].partition("?")[0] if answer.status_code == 302 else ""
+    away = target == "/admin/login/" or (target == "/admin/" and not answer.has_changed)
     return away or answer.status_code in (403, 405)
 
 
@@ -211,6 +212,7 @@ def ledger() -> tuple[object, ...]:
     return (
         list(Job.objects.order_by("pk").values_list("pk", "state", "priority", "cancel_requested_at", "run_at")),
         JobEvent.objects.count(), AuditEntry.objects.count(), BulkOperation.objects.count(), ApiKey.objects.count(),
+        TenantMember.objects.count(),
         list(BulkOperation.objects.values_list("abort_requested_at")), Tenant.objects.count(),
         list(QueueControl.objects.order_by("pk").values_list()), get_user_model().objects.count(),
         list(WorkerProcess.objects.order_by("pk").values_list("drain_requested_at")),
