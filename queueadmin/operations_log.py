@@ -76,7 +76,7 @@ class WhenFilter(admin.SimpleListFilter):
 class OperationLogAdmin(LedgerAdmin):
     """Who did what to the queues, from the admin, the API, the command line and by itself."""
 
-    list_display = ["at", "who", "source", "operation", "what", "requested", "done", "outcome", "why"]
+    list_display = ["at", "who", "operation", "what", "why", "outcome", "done", "requested", "source"]
     list_filter = [WhenFilter, WhoFilter, OperationFilter, "source", "outcome"]
     ordering = [F("at").desc(), "pk"]
     change_list_template = "queueadmin/operations_log.html"

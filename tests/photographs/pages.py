@@ -18,6 +18,8 @@ PAGES = {
     "failures": "/admin/control/failures/?span=week",
     "dead-letters": "/admin/control/dead_letters/",
     "queues": "/admin/queueadmin/queuecontrol/",
+    "workers": "/admin/control/workers/",
+    "audit": "/admin/queueadmin/operationlog/",
     "truth": "/admin/control/truth/",
     "periodic": "/admin/control/periodic/",
 }
