@@ -1,7 +1,7 @@
 """Operating the queues by script: what an operator does in the admin or at a shell, through the same operations.
 
 Queues are shared by all tenants. So a key of one tenant among several sees how they stand, and its own dead letters;
-what would touch others' jobs takes a key for all tenants (docs/adr/0017).
+what would touch others' jobs takes a key for all tenants (docs/adr/0019).
 """
 
 from __future__ import annotations
