@@ -5,6 +5,7 @@ Runs in the worker's own process, so nothing here unpacks more than a few hundre
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
 import zlib
@@ -22,6 +23,7 @@ _MAX_ENTRY_BYTES = 1 * MIB
 _MAX_UNPACKED_BYTES = 1024 * MIB
 _MAX_OLE_ENTRIES = 50_000
 """A mail to 10,000 people has as many; each costs the worker 0.05 ms."""
+_FAT_SECTORS_IN_HEADER = 109
 _BOMB_ENTRY_BYTES, _BOMB_RATIO = 64 * MIB, 100
 """Real office files reach ratios of 20 to 50; deflate ends at 1,032. Small entries may have any ratio."""
 
@@ -55,7 +57,7 @@ def zip_format(path: Path) -> str:
     """Return the document format inside a ZIP file. Raises Damaged, DecompressionBomb, Encrypted, UnsupportedType."""
     _check_directory_size(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Bounded(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
             entries = {info.filename.replace("\\", "/").lower(): info for info in archive.infolist()}
             _refuse_bomb(entries)
             found = _zip_kind(archive, entries)
@@ -68,11 +70,24 @@ def zip_format(path: Path) -> str:
         zlib.error,
         EOFError,
         struct.error,
-        NotImplementedError,
+        RuntimeError,
         OSError,
         ValueError,
     ) as error:
         raise Damaged(evidence={"exception": type(error).__name__}) from error
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which no large piece is read at once: zipfile reads a directory in one.
+
+    The end record says how long that is, and a ZIP64 record before it overrules it: which of them counts is zipfile's
+    decision, and not the same in every version.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_DIRECTORY_BYTES:
+            raise DecompressionBomb("The archive lists far more files than a document has.")
+        return super().read(size)
 
 
 def _check_directory_size(path: Path) -> None:
@@ -139,9 +154,12 @@ def _refuse_encryption(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipI
 
 
 def _read(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str) -> bytes:
-    """Return at most 1 MiB of one entry; nothing when it is absent or locked."""
+    """Return at most 1 MiB of one entry; nothing when it is absent, locked, or packed as in no document.
+
+    OPC, ODF and EPUB know two methods; others have errors of their own, and LZMA asks for as much memory as it likes.
+    """
     info = entries.get(name)
-    if info is None or info.flag_bits & 1:
+    if info is None or info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return b""
     with archive.open(info) as entry:
         return entry.read(_MAX_ENTRY_BYTES)
@@ -159,6 +177,13 @@ class _Directory(olefile.OleFileIO):  # type: ignore[misc]  # olefile ships no t
     """olefile within bounds: it looks for streams named twice in a list, which took 10,000 entries 1.3 seconds."""
 
     _entries = 0
+
+    def loadfat(self, header: bytes) -> None:
+        """Its list of table sectors may lead back to itself; olefile goes round as often as the header says."""
+        needed = 4 * self.nb_sect // self.sectorsize
+        if self.num_difat_sectors and self.num_fat_sectors > 2 * needed + _FAT_SECTORS_IN_HEADER:
+            raise Damaged()
+        super().loadfat(header)
 
     def _check_duplicate_stream(self, first_sect: int, minifat: bool = False) -> None:
         """Its only effect is a line in olefile's log."""

@@ -32,7 +32,11 @@ _MAX_PIXELS = 250_000_000
 """About A0 at 400 dpi; the decoded picture of more would need over 1 GiB."""
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_HTML = re.compile(r"(?:<\?xml[^>]*\?>|<!--.*?-->|\s)*<(?:!doctype\s+html|html|head|body|frameset)\b", re.I | re.S)
+_HTML = re.compile(
+    r"(?:<\?xml[^>]*\?>|<!--(?:[^-]|-(?!->))*-->|\s)*<(?:!doctype\s+html|html|head|body|frameset)\b", re.I
+)
+"""A comment ends in one place only. With `.*?` each could also end where a later one does: forty held the worker,
+which runs this with the interpreter's lock, for more than a day."""
 _HTML_INSIDE = re.compile(r"<(?:p|div|table|ul|ol|h[1-6]|span|br|a|title|meta|script|style|font)\b[^<>]*>", re.I)
 _XML = re.compile(
     r"\s*(?:<\?xml[\s?]|<!doctype\s+(?!html)|<[A-Za-z_][\w.:-]*(?:\s+xmlns|\s*/?>|\s+[\w:.-]+\s*=))", re.I

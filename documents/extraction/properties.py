@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,10 +29,6 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
 """Part to the elements that matter (ECMA-376 part 2 annex D, ODF 1.2 part 1 section 4.3), by local name."""
 _MAX_PART_BYTES = 1 * MIB
 _MAX_CHARACTERS = 1000
-_BROKEN = (
-    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError,
-    struct.error, zipfile.BadZipFile, zlib.error, etree.XMLSyntaxError,
-)  # fmt: skip
 
 
 def properties(path: Path, extension: str) -> dict[str, JsonValue]:
@@ -46,8 +40,8 @@ def properties(path: Path, extension: str) -> dict[str, JsonValue]:
         if extension in _OLE and olefile.isOleFile(str(path)):
             with olefile.OleFileIO(str(path)) as ole:
                 return ole_metadata(ole)
-    except _BROKEN:
-        pass  # The text has been read; a damaged list of properties is no reason to lose it.
+    except Exception:  # The text has been read; no damage to a list of properties is a reason to lose it.
+        return {}
     return {}
 
 

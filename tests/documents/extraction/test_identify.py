@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +230,49 @@ def test_a_directory_of_a_million_entries_is_refused_without_reading_it(judge: C
     end = b"PK\x05\x06" + bytes(8) + struct.pack("<II", 200 * 1024 * 1024, 30) + bytes(2)
     with pytest.raises(DecompressionBomb):
         judge(b"PK\x03\x04" + bytes(26) + end)
+
+
+def test_a_directory_that_only_its_second_end_record_owns_up_to_is_refused(judge: Callable[..., Identity]) -> None:
+    # Given an archive with a directory of 9 MiB, of which the ZIP64 record tells the size and the other one nothing
+    archive = zipped({f"{number}{'n' * 20_000}": b"" for number in range(450)})
+    at = archive.rfind(b"PK\x05\x06")
+    start = archive.find(b"PK\x01\x02")
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, 450, 450, at - start, start)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, at, 1)
+    end = b"PK\x05\x06" + bytes(18)
+    # Then it is not read
+    with pytest.raises(DecompressionBomb):
+        judge(archive[:at] + record + locator + end)
+
+
+def test_tables_of_an_ole_file_that_lead_round_in_a_circle_are_refused(judge: Callable[..., Identity]) -> None:
+    # Given a list of table sectors whose only sector names itself as the next, of a million
+    data = bytearray(ole(("WordDocument", bytes(12))))
+    circle = len(data) // 512 - 1
+    data += struct.pack("<128I", *[0] * 127, circle)
+    data[44:48] = struct.pack("<I", 109 + 127 * 1_000_000)
+    data[68:76] = struct.pack("<II", circle, 1_000_000)
+    # Then nobody goes round a million times
+    with pytest.raises(Damaged):
+        judge(bytes(data))
+
+
+@pytest.mark.parametrize("page", ["<html>x", "no page"])
+def test_a_thousand_comments_hold_nobody_up(judge: Callable[..., Identity], page: str) -> None:
+    found = judge(b"<!-- -->" * 1_000 + page.encode())
+    assert found.extension == ("html" if page == "<html>x" else "txt")
+
+
+def test_what_is_packed_as_in_no_document_is_no_sign_and_no_failure(judge: Callable[..., Identity]) -> None:
+    # Given a list of types that is packed with LZMA, and damaged
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("[Content_Types].xml", OOXML.format("ms-excel.sheet.main") * 20, zipfile.ZIP_LZMA)
+        archive.writestr("word/document.xml", "<w/>")
+    data = bytearray(out.getvalue())
+    data[70:90] = bytes(20)
+    # Then the names of the other parts decide
+    assert judge(bytes(data)).extension == "docx"
 
 
 BASES = [sample("letter.docx"), sample("two-pages.pdf"), sample("message.eml"), ole(("WordDocument", bytes(12))),

@@ -123,6 +123,22 @@ def test_a_result_that_fails_half_way_is_not_there(tmp_path: Path) -> None:
     assert [path for path in (tmp_path / "results").rglob("*") if path.is_file()] == []
 
 
+def test_an_attempt_that_is_written_again_and_fails_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+    # Given a result, and the source of another that breaks off
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise ConnectionResetError
+
+    results = DirectoryResultStore(tmp_path / "results")
+    key = write(results, text=b"whole")
+    # When it is to replace the first
+    with pytest.raises(StorageUnavailable):
+        results.write(TASK, 1, broken())
+    # Then the first is there, and nothing else
+    assert read(results, key) == b"whole"
+    assert len([path for path in (tmp_path / "results").rglob("*") if path.is_file()]) == 1
+
+
 def test_no_document_key_reaches_a_result(tmp_path: Path) -> None:
     # Given the default layout: results beside documents
     (tmp_path / "documents").mkdir()
