@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from queueadmin.conf import QueueSettings
-from tests.docker.files import DOCKER, KNOWN_VARIABLES, assert_command_exists, option, web_command
+from tests.docker.files import DOCKER, KNOWN_VARIABLES, assert_command_exists, dockerfile, option, web_command
 
 UNITS = sorted((DOCKER / "systemd").glob("*.service"))
 SUPERVISOR = DOCKER / "supervisor" / "document-ingestion.conf"
@@ -66,8 +66,22 @@ def test_every_variable_is_one_the_service_reads() -> None:
     }
     for section in programs().values():
         named |= set(re.findall(r"([A-Z_]+)=", section["environment"]))
-    assert named == {"DATA_DIR", "ENV_FILE"}
+    assert named == {"DATA_DIR", "ENV_FILE", "GRANIAN_LOG_CONFIG"}
     assert named <= KNOWN_VARIABLES
+
+
+def test_the_web_servers_own_lines_are_configured_as_in_the_image() -> None:
+    (image,) = re.findall(r"GRANIAN_LOG_CONFIG=/app/(\S+)", dockerfile())
+    for text in ((DOCKER / "systemd" / "document-ingestion-web.service").read_text(), SUPERVISOR.read_text()):
+        assert re.findall(r'GRANIAN_LOG_CONFIG="?/opt/document-ingestion/([^\s"]+)', text) == [image]
+
+
+def test_the_commands_of_supervisors_file_use_its_variables_and_directories() -> None:
+    said, _, programs_ = SUPERVISOR.read_text().partition("[program:")
+    data, logs = "/var/lib/document-ingestion", "/var/log/document-ingestion"
+    assert f"DATA_DIR={data} .venv/bin/python manage.py migrate" in said
+    assert f"{data} {logs}\n" in said
+    assert set(re.findall(r"logfile=(.*)/", programs_)) == {logs}
 
 
 def test_a_worker_may_finish_before_it_is_killed_and_is_always_started_again() -> None:
