@@ -96,6 +96,24 @@ def test_everything_is_published_to_this_machine_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_the_check_that_ends_the_installation_asks_for_a_host_that_is_answered() -> None:
+    page = (PROJECT_DIR / "docs" / "operations.md").read_text()
+    (asked,) = set(re.findall(r"^curl -sS http://([^:/]+):8000/health/workers$", page, re.MULTILINE))
+    (example,) = re.findall(r"^ALLOWED_HOSTS=(.*)$", (DOCKER / "env.example").read_text(), re.MULTILINE)
+    (unset,) = re.findall(r"\$\{ALLOWED_HOSTS:-([^}]*)\}", (DOCKER / "compose.yml").read_text())
+    assert asked in example.split(",")
+    assert unset == example
+
+
+def test_settings_that_the_files_do_not_name_can_be_given_and_are_not_committed() -> None:
+    composed = load(DOCKER / "compose.yml")["services"]
+    for name in ("migrate", "web", "worker"):
+        (file,) = composed[name]["env_file"]
+        assert (file["required"], f"docker/{file['path']}" in (DOCKER / "env.example").read_text()) == (False, True)
+        for ignored in (".gitignore", ".dockerignore"):
+            assert f"docker/{file['path']}" in (PROJECT_DIR / ignored).read_text(), ignored
+
+
 def test_ports_are_those_at_which_something_listens() -> None:
     # Given the web server's, as its command says
     port = option(web_command(), "--port")
