@@ -57,3 +57,13 @@ def test_the_table_of_queue_commands_has_each_of_them() -> None:
     parser = load_command_class("queueadmin", "queue").create_parser("manage.py", "queue")
     (commands,) = (action.choices for action in parser._actions if isinstance(action, _SubParsersAction))
     assert set(re.findall(r"`([a-z-]+)[ `]", table)) >= set(commands)
+    (listed,) = re.findall(r"`manage\.py queue ([^` ]+)`", (PROJECT_DIR / "README.md").read_text())
+    assert set(listed.split(r"\|")) == set(commands)
+
+
+def test_what_pages_ask_of_redis_is_what_the_services_user_may() -> None:
+    """REDIS_URL names that user, and where docker/compose.yml runs there is no other."""
+    allowed = (PROJECT_DIR / "docker" / "ingestion.acl").read_text().split()
+    asked = [line for page in PAGES for line in re.findall(r'redis-cli -u "\$REDIS_URL" (\S+)', page.read_text())]
+    assert len(asked) >= 5
+    assert {f"+{command.strip('`').lower()}" for command in asked} <= set(allowed)
