@@ -23,6 +23,7 @@ LATEST_RUN = timedelta(days=366)
 _MOMENT_CHARACTERS = 40
 _LAST_PAGE = 10**7
 _UUID_CHARACTERS = 36
+_DIGITS = re.compile(r"-?[0-9]+")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 # For the OpenAPI document, in the words of ECMA-262. Surrogates are left out: to many readers every emoji has two.
@@ -106,6 +107,15 @@ class StrictInteger(serializers.IntegerField):
         if isinstance(data, bool) or not isinstance(data, (int, float)) or data != data // 1:
             self.fail("invalid")
         return int(data)
+
+
+class QueryInteger(serializers.IntegerField):
+    """An integer in a query string: digits alone. Django REST framework takes `5.0`, `1_0` and ` 5 `, too."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, str) or not _DIGITS.fullmatch(data):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class Id(serializers.UUIDField):

@@ -12,6 +12,7 @@ from documents import selectors
 from documents.api import bodies, schema
 from documents.api.auth import caller_of
 from documents.api.base import ApiView, TaskEndpoint, task_id_of
+from documents.api.query import known_of
 from documents.api.serializers import QueueStatistics, StatusQuery, TaskEvents, TaskStatus
 from documents.api.waiting import NoPlace, waiters
 from documents.models import Scope
@@ -37,7 +38,7 @@ class Status(TaskEndpoint):
         With `wait`, the answer comes when the state has changed, or after so many seconds if it has not. Beyond a
         number of waiting requests, the answer comes at once; then wait for `Retry-After` before asking again.
         """
-        seconds = _query.run_validation(request.query_params.dict()).get("wait", 0)
+        seconds = known_of(request, _query).get("wait", 0)
         wanted, tenant = task_id_of(task_id), caller_of(request).tenant
         now = selectors.follow(wanted, tenant=tenant)
         if seconds and now.view.job.state not in TERMINAL:

@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from documents.api.fields import Cursor, Id, Moment, PlainText, StrictInteger
+from documents.api.fields import Cursor, Id, Moment, PlainText, QueryInteger, StrictInteger
 from documents.api.serializers import TaskError
 from queueadmin.models import Job
 from queueadmin.operations import OperationResult
@@ -57,9 +57,7 @@ class DeadLetterQuery(serializers.Serializer[Any]):
     queue = PlainText(max_length=64, required=False)
     actor = PlainText(max_length=200, required=False)
     error_code = PlainText(max_length=64, required=False)
-    limit = serializers.IntegerField(
-        min_value=1, max_value=MAX_PAGE, required=False, help_text="Dead letters in a page (50)."
-    )
+    limit = QueryInteger(min_value=1, max_value=MAX_PAGE, required=False, help_text="Dead letters in a page (50).")
     cursor = Cursor(required=False, help_text="From `next`.")
 
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import parse_etags, quote_etag
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.request import Request
 
 from documents import conf, rendering, selectors
@@ -15,7 +15,8 @@ from documents.api.auth import caller_of
 from documents.api.base import TaskEndpoint, task_id_of
 from documents.api.negotiation import choose
 from documents.api.problem import Problem
-from documents.api.serializers import ResultQuery, TaskResult
+from documents.api.query import known_of
+from documents.api.serializers import ResultPages, ResultQuery, TaskResult
 from documents.models import Scope
 from documents.storage import Part
 
@@ -24,6 +25,10 @@ _LINK_SECONDS = 300
 """For how long a presigned URL can be begun to be read: whoever has it needs no key."""
 
 _query = ResultQuery()
+_JSON_RESULT = PolymorphicProxySerializer(
+    component_name="ResultOrPages", serializers=[TaskResult, ResultPages], resource_type_field_name=None
+)
+"""Everything, or the pages that were asked for."""
 
 
 class Result(TaskEndpoint):
@@ -38,7 +43,7 @@ class Result(TaskEndpoint):
         responses={
             (200, _TEXT): OpenApiTypes.STR,
             (200, _MARKDOWN): OpenApiTypes.STR,
-            (200, _JSON): TaskResult,
+            (200, _JSON): _JSON_RESULT,
             304: None,
             307: None,
             **schema.problems(400, 401, 403, 404, 405, 406, 409, 410, 500, 503),
@@ -53,7 +58,7 @@ class Result(TaskEndpoint):
         chosen = choose(request.META.get("HTTP_ACCEPT", ""), (_TEXT, _JSON, _MARKDOWN))
         if chosen is None:
             raise Problem("not_acceptable", "The result can be had as text/plain, text/markdown or application/json.")
-        asked = _query.run_validation(request.query_params.dict())
+        asked = known_of(request, _query)
         pages = asked.get("pages")
         key = selectors.result_key(task_id_of(task_id), tenant=caller_of(request).tenant)
         etag = quote_etag(f"{key}/{chosen}/{pages or ''}")

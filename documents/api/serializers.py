@@ -21,6 +21,7 @@ from documents.api.fields import (
     Moment,
     PageRange,
     PlainText,
+    QueryInteger,
     Queued,
     StateList,
     StateName,
@@ -268,7 +269,7 @@ class CancelledTask(serializers.Serializer[Any]):
 class StatusQuery(serializers.Serializer[Any]):
     """How long to wait."""
 
-    wait = serializers.IntegerField(
+    wait = QueryInteger(
         min_value=0,
         max_value=LONGEST_WAIT,
         required=False,
@@ -299,7 +300,7 @@ class TaskQuery(serializers.Serializer[Any]):
     batch_id = Id(required=False)
     created_from = Instant(required=False, help_text="Submitted then or later.")
     created_to = Instant(required=False, help_text="Submitted before that.")
-    limit = serializers.IntegerField(min_value=1, max_value=MAX_PAGE, required=False, help_text="Tasks in a page (50).")
+    limit = QueryInteger(min_value=1, max_value=MAX_PAGE, required=False, help_text="Tasks in a page (50).")
     cursor = Cursor(required=False, help_text="From `next`.")
 
 
@@ -338,6 +339,13 @@ class ResultPage(serializers.Serializer[Any]):
     label = serializers.CharField(  # type: ignore[assignment]  # a field of that name, not the serializer's label
         allow_blank=True, required=False
     )
+
+
+class ResultPages(serializers.Serializer[Any]):
+    """What `pages` asked for."""
+
+    page_count = serializers.IntegerField(help_text="Pages of the whole document.")
+    pages = ResultPage(many=True, help_text="Those that were asked for.")
 
 
 class TriedEngine(serializers.Serializer[Any]):

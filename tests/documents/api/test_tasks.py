@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from documents import conf, rendering
+from documents.api.serializers import ResultPages
 from documents.extraction.base import Extraction, Page
 from queueadmin import lifecycle
 from queueadmin.models import Job, JobMinute, JobProgress, OperationLog
@@ -369,6 +370,7 @@ def test_pages_are_read_alone_and_what_is_known_is_not_sent_again(api: Api) -> N
             assert (content.decode(), int(response.headers["Content-Length"])) == (text, len(content))
         response = api.get(f"{path}?pages=2-3", Accept="application/json")
         body = json.loads(b"".join(response.streaming_content))
+        assert set(body) == set(ResultPages().fields)  # what the OpenAPI document says
         assert (body["page_count"], [page["text"] for page in body["pages"]]) == (3, ["p\u00e4ge 2", "p\u00e4ge 3"])
         for query in ("4", "0", "x", "3-2", "1,2", "-2", ""):
             problem = assert_problem(api.get(f"{path}?pages={query}"), 400, "invalid_request")
