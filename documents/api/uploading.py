@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import IO, Any, BinaryIO, cast
 
@@ -26,12 +27,22 @@ from documents.api.body import MAX_DEPTH, drain, is_deep
 from documents.api.problem import Problem
 from documents.api.serializers import AcceptedTask, Upload, UploadFields
 from documents.api.submission import request_of
+from documents.exceptions import StorageUnavailable
 from documents.models import Scope
 
 _fields = UploadFields()
 _JSON_FIELDS = ("metadata", "options")
 _INTEGER_FIELDS = ("priority", "max_attempts")
 _ANY_TYPE = "application/octet-stream"
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """A work directory that is full or read-only is a 503, as a document store that does not answer."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(f"The work directory cannot be written ({type(error).__name__}).") from error
 
 
 class Spool(FileUploadHandler):
@@ -52,8 +63,9 @@ class Spool(FileUploadHandler):
         if self.field_name != "file" or self.files > 1:
             raise SkipFile
         work = conf.work_directory()
-        work.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._spool = tempfile.TemporaryFile(dir=work)  # noqa: SIM115  # closed by the view, or when it is dropped
+        with _written():
+            work.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._spool = tempfile.TemporaryFile(dir=work)  # noqa: SIM115  # closed by the view, or when it is dropped
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         self.size += len(raw_data)
@@ -62,18 +74,21 @@ class Spool(FileUploadHandler):
             raise StopUpload(connection_reset=True)
         self.digest.update(raw_data)
         if self._spool is not None:
-            self._spool.write(raw_data)
+            with _written():
+                self._spool.write(raw_data)
 
     def file_complete(self, file_size: int) -> UploadedFile[bytes] | None:
         if self._spool is None:
             return None
-        self._spool.seek(0)
+        with _written():
+            self._spool.seek(0)  # writes what is buffered
         return UploadedFile(self._spool, name=self.file_name, content_type=self.content_type, size=self.size)
 
     def close(self) -> None:
         """Give the file up; for an upload that is refused."""
         if self._spool is not None:
-            self._spool.close()
+            with contextlib.suppress(OSError):  # a full disk takes what is buffered no better now
+                self._spool.close()
 
 
 class UploadParser(BaseParser):

@@ -109,6 +109,16 @@ def test_a_document_beyond_the_limit_is_a_413_and_nothing_is_stored(api: Api, se
     assert len(stored()) == 1
 
 
+def test_without_a_directory_to_write_to_an_upload_is_a_503(api: Api, settings: Any, tmp_path: Path) -> None:
+    # Given a file where the work directory should be
+    (tmp_path / "work").write_text("")
+    settings.DATA_DIR = tmp_path
+    # When / Then
+    response = upload(api)
+    assert_problem(response, 503, "unavailable")
+    assert int(response.headers["Retry-After"]) > 0
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
