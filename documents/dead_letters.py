@@ -53,7 +53,8 @@ def split(ids: Sequence[UUID], *, tenant: str | None) -> tuple[list[UUID], dict[
     within = _mine(Job.objects.filter(pk__in=ids), tenant)
     states = dict(within.values_list("pk", "state"))
     mine = [job_id for job_id in ids if states.get(job_id) == State.DEAD_LETTER]
-    others = {job_id: states.get(job_id, operations.NOT_FOUND) for job_id in ids if job_id not in set(mine)}
+    known = set(mine)
+    others = {job_id: states.get(job_id, operations.NOT_FOUND) for job_id in ids if job_id not in known}
     return mine, others
 
 

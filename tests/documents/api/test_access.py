@@ -15,7 +15,7 @@ from documents import api_keys, batches, webhooks
 from documents.api import base, queue_urls, urls
 from documents.batches import BatchRequest
 from documents.models import ApiKey, Scope
-from queueadmin.models import Job
+from queueadmin.models import Job, OperationLog
 from queueadmin.states import State
 from tests.documents.api.client import PROCESS, STATS, Api, assert_problem, submission
 from tests.documents.api.tasks import request, task_in, walk
@@ -139,6 +139,22 @@ def test_what_belongs_to_another_tenant_is_a_404_like_what_does_not_exist(
     problems = [assert_problem(response, 404, code) for response in (foreign, unknown)]
     assert problems[0]["detail"] == problems[1]["detail"]
     assert Job.objects.order_by("pk").values_list("state", "cancel_requested_at", "cleaned_at")[::1] == before
+
+
+CHANGING_QUEUES = [item for item in ENDPOINTS if item[0] != "get" and SHARED & set(PARAMETER.findall(item[1]))]
+
+
+@pytest.mark.parametrize(
+    ("method", "route", "view"), CHANGING_QUEUES, ids=[f"{method} {route}" for method, route, _ in CHANGING_QUEUES]
+)
+def test_what_changes_a_queue_of_several_tenants_takes_a_key_for_all_of_them(
+    make_api: Callable[..., Api], method: str, route: str, view: Any
+) -> None:
+    task_in(State.PENDING)
+    make_api(tenant="other")
+    response = call(make_api(tenant="acme"), method, route, "document_ingestion")
+    assert_problem(response, 403, "needs_all_tenants")
+    assert not OperationLog.objects.exists()
 
 
 @pytest.mark.parametrize(("method", "route", "view"), OF_SOMETHING, ids=OWNED_IDS)
