@@ -99,7 +99,7 @@ CATALOGUE = (
         406,
         "not_acceptable",
         "None of the accepted media types is available",
-        "Accept `text/plain` or `application/json`.",
+        "Accept `text/plain`, `text/markdown` or `application/json`.",
     ),
     _type(
         409,
@@ -145,13 +145,16 @@ CATALOGUE = (
         "Results are kept for a limited time after a task's end. Submit the document again.",
     ),
     _type(
-        413, "body_too_large", "The request body is too large", "Send a reference to the document, not the document."
+        413,
+        "body_too_large",
+        "The request body is too large",
+        "Submit a large document by reference, and a large batch in parts.",
     ),
     _type(
         415,
         "unsupported_media_type",
         "The request body has the wrong type",
-        "Send JSON with the header `Content-Type: application/json`.",
+        "Send JSON with the header `Content-Type: application/json`; an upload, `multipart/form-data`.",
     ),
     _type(
         422,
