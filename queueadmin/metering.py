@@ -36,7 +36,10 @@ class OutcomeMeter:
 
     def __call__(self, outcomes: Sequence[Outcome]) -> None:
         ended = [outcome for outcome in outcomes if outcome.edge != "release"]
-        self._measure_times(ended)
+        try:
+            self._measure_times(ended)
+        except Exception:
+            logger.exception("times could not be measured", extra={"count": len(ended)})
         for outcome in ended:
             try:
                 self._measure_notes(outcome)

@@ -324,12 +324,15 @@ def _evidence(fault: decisions.Fault) -> dict[str, Any]:
 
 
 def _detail(held: Held) -> dict[str, Any]:
-    """What the event of this attempt says: how long it ran, and the actor's notes where they can be stored."""
+    """What the event of this attempt says: how long it ran, and the actor's notes where they can be stored.
+
+    A note named `seconds` does not stand: measures and log lines count on a number, and the writer would die of a text.
+    """
     ran = 0.0 if held.started is None else time.monotonic() - held.started
     detail: dict[str, Any] = {"seconds": round(ran, 4)}
     if held.context.notes:
         try:
-            detail |= clean_json(held.context.notes)
+            detail |= clean_json(held.context.notes) | detail
         except Unrecordable as error:
             detail["notes"] = str(error)
     return detail

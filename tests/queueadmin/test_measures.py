@@ -24,7 +24,7 @@ from queueadmin.measures import (
     Measures,
     Reading,
 )
-from queueadmin.models import Job, Measure, WorkerProcess
+from queueadmin.models import Job, JobEvent, Measure, WorkerProcess
 from tests.queueadmin.factories import WORKER, claimed, submitted
 from tests.servers import wait_until
 
@@ -107,6 +107,11 @@ def test_a_meter_that_fails_does_not_reach_the_writer(caplog: pytest.LogCaptureF
     assert measured(measures, JOB_STAGE)["act", "fetch"].count == 1
 
 
+def test_times_that_are_none_do_not_reach_the_writer(caplog: pytest.LogCaptureFixture) -> None:
+    metering.OutcomeMeter(Measures())([an_outcome(seconds="soon")])
+    assert "times could not be measured" in caplog.text
+
+
 def test_rows_of_several_processes_add_up_and_stay_when_the_processes_go() -> None:
     # Given three processes that measured the same series, each written twice
     for number in (1, 2, 3):
@@ -186,6 +191,22 @@ def test_a_real_worker_writes_what_it_measured(
     # Then its rows say so
     found = {(reading.name, reading.labels): reading.count for reading in measure_rows.read()}
     assert found == {(JOB_WAIT, ("q", "staged")): 3, (JOB_RUN, ("q", "staged")): 3, (JOB_STAGE, ("staged", "look")): 3}
+
+
+def test_how_long_an_attempt_ran_is_not_for_its_actor_to_say(
+    broker: LedgerRedisBroker, run_worker: Callable[..., dramatiq.Worker]
+) -> None:
+    # Given an actor that notes what the ledger notes itself
+    actor = dramatiq.actor(
+        lambda: current_job().note(seconds="three", pages=3), actor_name="act", queue_name="q", broker=broker
+    )
+    # When a worker runs it
+    run_worker()
+    actor.send()
+    wait_until(lambda: Job.objects.filter(state="completed").exists(), what="the job")
+    # Then the event has the number, and the other note
+    detail = JobEvent.objects.get(edge="complete").detail
+    assert (type(detail["seconds"]), detail["pages"]) == (float, 3)
 
 
 def test_what_the_sweep_had_to_publish_is_counted(
