@@ -73,6 +73,7 @@ class Environment:
     worker_processes: int
     worker_threads: int
     shutdown_seconds: float
+    worker_silent_seconds: int
     s3_endpoint_url: str
     s3_bucket: str
     s3_access_key_id: str
@@ -158,6 +159,8 @@ def read(file: Path | None = None) -> Environment:
         worker_processes=reader.integer("WORKER_PROCESSES", _cores(), minimum=1, maximum=256),
         worker_threads=reader.integer("WORKER_THREADS", 8, minimum=1, maximum=256),
         shutdown_seconds=reader.seconds("QUEUEADMIN_SHUTDOWN_SECONDS", 25.0, minimum=0.001, maximum=86_400),
+        # Three beats at least; and no longer than a judge remembers its own beats.
+        worker_silent_seconds=reader.integer("WORKER_SILENT_SECONDS", 10, minimum=3, maximum=300),
         s3_endpoint_url=s3_endpoint_url,
         s3_bucket=s3_bucket,
         s3_access_key_id=s3_access_key_id,

@@ -83,6 +83,7 @@ QUEUEADMIN = {
     "CLEANUP_COMMAND": "cleanup_tasks",
     "WORKER_NAME": os.environ.get("QUEUEADMIN_WORKER_NAME", ""),
     "SHUTDOWN_SECONDS": ENVIRONMENT.shutdown_seconds,
+    "SILENT_SECONDS": ENVIRONMENT.worker_silent_seconds,
     "VERSION": ENVIRONMENT.release or VERSION,
 }
 DRAMATIQ_BROKER = {

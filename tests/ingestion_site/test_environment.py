@@ -69,6 +69,7 @@ WRONG = [
     ("QUEUEADMIN_SHUTDOWN_SECONDS", "abc", "a number of seconds from"),
     ("QUEUEADMIN_SHUTDOWN_SECONDS", "nan", "a number of seconds from"),
     ("QUEUEADMIN_SHUTDOWN_SECONDS", "0", "a number of seconds from"),
+    ("WORKER_SILENT_SECONDS", "2", "from 3 to 300"),
     ("TASK_STATUS_EXPIRY_HOURS", "0", "from 1 to"),
     ("AUDIT_RETENTION_DAYS", "1.5", "a whole number"),
     ("MAX_QUEUE_SIZE", "many", "a whole number"),
