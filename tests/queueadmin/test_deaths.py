@@ -165,6 +165,13 @@ def test_the_master_of_a_killed_worker_tells_the_signal_to_the_timeline(
     assert "killed by SIGKILL" in " ".join(capsys.readouterr().out.split())
 
 
+def stop_for_a_while(pid: int) -> None:
+    """SIGSTOP, and wait until it stands still: a signal that comes before that would be taken first."""
+    os.kill(pid, signal.SIGSTOP)
+    stat = Path(f"/proc/{pid}/stat")
+    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", what="the process to stand still")
+
+
 def has_signal(pid: int, number: signal.Signals, *sets: str) -> bool:
     """Whether a signal is in one of a process's sets: SigPnd and ShdPnd (it waits), SigBlk (it is blocked)."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -183,7 +190,7 @@ def test_the_master_of_several_workers_tells_the_end_of_each(live_worker: Callab
     rows = list(WorkerProcess.objects.filter(stopped_at=None).order_by("id"))
     assert len(rows) == 3
     # When one is killed, and another one while the master still stops the rest
-    os.kill(rows[1].pid, signal.SIGSTOP)  # it cannot leave in order
+    stop_for_a_while(rows[1].pid)  # it cannot leave in order
     os.kill(rows[0].pid, signal.SIGKILL)
     wait_until(lambda: WorkerProcess.objects.filter(exit_signal=signal.SIGKILL).count() == 1, what="the first death")
     wait_until(lambda: WorkerProcess.objects.exclude(stopped_at=None).count() == 1, what="the third to leave")
@@ -199,7 +206,7 @@ def test_a_worker_that_dies_while_it_is_to_leave_is_written_down(live_worker: Ca
     # Given a worker that does not react to its master's SIGTERM, and a master that is to log errors alone
     master = live_worker(threads=1, variables={"LOG_LEVEL": "ERROR"}, ready=listens)
     row = WorkerProcess.objects.get(stopped_at=None)
-    os.kill(row.pid, signal.SIGSTOP)
+    stop_for_a_while(row.pid)
     os.kill(master.pid, signal.SIGTERM)
     wait_until(lambda: has_signal(row.pid, signal.SIGTERM, "SigPnd", "ShdPnd"), what="the master to pass SIGTERM on")
     # When somebody kills it
