@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from statistics import quantiles
+from statistics import median, quantiles
 
 import pytest
 from django.db import connection
@@ -91,11 +91,9 @@ def test_expired_rows_go_beside_live_traffic_and_nobody_waits_for_a_lock() -> No
     traffic.start()
     watch.start()
     # When retention empties the expired ones
-    batches, started, last = [], time.monotonic(), time.perf_counter()
-    for _ in retention.clean(_AGES):
-        now = time.perf_counter()
-        batches.append(now - last)
-        last = now
+    started, locked_at, locked = time.monotonic(), [0.0], list[float]()
+    for _ in retention.clean(_AGES, within=lambda ids: locked_at.append(time.perf_counter())):
+        locked.append(time.perf_counter() - locked_at[-1])
     took = time.monotonic() - started
     for thread in (traffic, watch):
         thread.halt.set()
@@ -106,13 +104,15 @@ def test_expired_rows_go_beside_live_traffic_and_nobody_waits_for_a_lock() -> No
     assert not live.filter(cleaned_at__isnull=False).exists()
     assert JobEvent.objects.count() == 3 * live.count()
     assert took < 60 + ROWS / 500
-    # And totals are what they were, and nobody waited for a lock for long
+    # And totals are what they were, no batch kept its rows locked for long, and nobody waited for a lock for long
     assert JobMinute.objects.get(queue="old").completed == ROWS
+    assert median(locked) < 0.1  # all of them where nothing else runs: a crowded machine may stop any one of them
     assert watch.longest < 0.1
     # (what it cost the traffic, for the page on reliability)
     p99 = quantiles(traffic.seconds, n=100)[98]
     print(  # noqa: T201  # shown with -s
-        f"{ROWS} rows in {took:.1f} s, batches p50 {sorted(batches)[len(batches) // 2] * 1000:.0f} ms; "
+        f"{ROWS} rows in {took:.1f} s, locked for {median(locked) * 1000:.0f} ms (p50), "
+        f"{quantiles(locked, n=100)[98] * 1000:.0f} ms (p99), {max(locked) * 1000:.0f} ms at most; "
         f"{len(traffic.seconds)} live jobs, p99 {p99 * 1000:.0f} ms; longest lock wait {watch.longest * 1000:.0f} ms"
     )
     assert p99 < 1.0
