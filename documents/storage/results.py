@@ -104,7 +104,7 @@ class DirectoryResultStore:
         second commit of the journal.
         """
         target = self._path(task_id, attempt)
-        with _file_errors():
+        with _file_errors(writing=True):
             try:
                 self._write_new(target, chunks)
             except FileExistsError:
@@ -172,12 +172,13 @@ class DirectoryResultStore:
 
 
 @contextlib.contextmanager
-def _file_errors() -> Iterator[None]:
+def _file_errors(*, writing: bool = False) -> Iterator[None]:
+    """Turn errors of the file system into ours. A path that is missing is no missing result to one who writes it."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ResultNotFound() from error
     except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and not writing:
+            raise ResultNotFound() from error
         raise StorageUnavailable(
             "The result directory cannot be read or written; check disk and permissions."
         ) from error

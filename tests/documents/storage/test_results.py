@@ -139,6 +139,12 @@ def test_an_attempt_that_is_written_again_and_fails_half_way_leaves_what_was_the
     assert len([path for path in (tmp_path / "results").rglob("*") if path.is_file()]) == 1
 
 
+def test_a_place_that_cannot_hold_results_is_worth_another_attempt(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageUnavailable):
+        write(DirectoryResultStore(tmp_path / "file" / "results"))
+
+
 def test_no_document_key_reaches_a_result(tmp_path: Path) -> None:
     # Given the default layout: results beside documents
     (tmp_path / "documents").mkdir()
