@@ -11,7 +11,7 @@ from django.test import Client
 
 from documents import conf, files, rendering
 from documents.extraction.base import Extraction, Page
-from documents.models import Tenant, TenantMember
+from documents.models import Tenant, TenantMember, WebhookAttempt
 from queueadmin import lifecycle
 from queueadmin.models import Job
 from tests.documents import factories
@@ -103,6 +103,19 @@ def test_files_are_for_those_who_may_see_the_task(completed: Any, part: str) -> 
     assert status(staff("view_own_ingestiontask", tenant="other"), url) == 404
     assert status(staff("view_own_ingestiontask", tenant="acme"), url) == 200
     assert status(staff("view_ingestiontask"), url) == 200
+
+
+def test_what_staff_alone_may_know_of_a_webhook_is_not_told_to_people_of_the_tenant() -> None:
+    task_id = factories.task(tenant="acme", callback_url="https://hooks.example/a")
+    WebhookAttempt.objects.create(
+        task_id=task_id, job_id=uuid.uuid4(), event="task.completed", attempt=1, url="https://hooks.example/a",
+        error="It cannot be resolved.", detail="It resolves to 10.0.0.7.",
+    )  # fmt: skip
+    url = f"{TASKS}{task_id}/change/"
+    own = staff("view_own_ingestiontask", tenant="acme").get(url).text
+    assert "It cannot be resolved." in own
+    assert "10.0.0.7" not in own
+    assert "10.0.0.7" in staff("view_ingestiontask", "view_webhookattempt").get(url).text
 
 
 def test_what_is_not_there_is_explained_on_the_page_of_the_task(admin_client: Client) -> None:
