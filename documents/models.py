@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from queueadmin import display
+
 DEFAULT_TENANT = "default"
 """The tenant of keys that name no other; it owns whatever lies under no other tenant's prefix."""
 
@@ -124,7 +126,7 @@ class ApiKey(models.Model):
         default_permissions = ("view", "add", "change")
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.prefix}…)"
+        return f"{display.visible(self.name)} ({self.prefix}…)"
 
 
 class Immutable(Exception):

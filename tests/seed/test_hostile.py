@@ -147,7 +147,7 @@ def _fill_the_rest(failing: NewJob, delivery: NewJob) -> None:
     tenant = Tenant.objects.create(slug="acme", key_prefix="acme/")  # a slug, which Django checks
     TenantMember.objects.create(tenant=tenant, user=user)
     DisabledEndpoint.objects.create(tenant="acme", url_hash="ab" * 32, origin="https://example.com", disabled_at=now)
-    ApiKey.objects.create(tenant=tenant, name="key", prefix="abc", hash="cd" * 32, scopes=["read"])
+    ApiKey.objects.create(tenant=tenant, name=evil("keyname", limit=100), prefix="abc", hash="cd" * 32, scopes=["read"])
     Batch.objects.create(id=uuid7(), tenant="acme", accepted=0, created_at=now)
 
 
@@ -176,7 +176,7 @@ SHOWN = (
     "queue", "actor", "tenant", "worker", "host", "version", "served", "argument", "keyword", "value", "file",
     "document", "user", "type", "callback", "metakey", "metavalue", "metanested", "code", "message", "traceback",
     "detailkey", "detailvalue", "unique", "engine", "stage", "pauser", "pausereason", "operator", "opreason", "search",
-    "bulkoperator", "bulkreason", "url", "webhookerror", "response",
+    "bulkoperator", "bulkreason", "url", "webhookerror", "response", "keyname",
 )  # fmt: skip
 """What some page must show, so that finding nothing harmful does not mean that nothing was shown."""
 
