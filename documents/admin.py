@@ -63,6 +63,7 @@ class IngestionTaskAdmin(JobListAdmin):
     """Every document that was submitted, and where it stands."""
 
     job_path = "job__"
+    bulk_scope = "actor:ingest_document"
     list_display = ["file", "state_label", "error", "attempts", "age", "took", "document", "submitted_by", "whose"]
     list_display_links = ["file"]
     list_filter = [StateFilter, CreatedFilter, TenantFilter]
@@ -277,12 +278,13 @@ class NewKeyForm(_KeyForm):
 class ApiKeyAdmin(LedgerAdmin):
     """API keys: made, listed and revoked here. A key is shown once, on the page that follows its making."""
 
-    list_display = ["name", "shown_prefix", "tenant", "may", "created_at", "expires_at", "last_used_at", "status"]
+    list_display = ["called", "shown_prefix", "tenant", "may", "created_at", "expires_at", "last_used_at", "status"]
     list_select_related = ["tenant"]
     ordering = ["-id"]
     search_fields = ["name", "prefix"]
     actions = ["revoke"]
     exclude = ["hash"]
+    readonly_fields = ["called"]
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return request.user.has_perm("documents.add_apikey")
@@ -294,7 +296,9 @@ class ApiKeyAdmin(LedgerAdmin):
         return super().get_form(request, obj, change, **kwargs) if change else NewKeyForm
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return super().get_fields(request, obj) if obj else NewKeyForm.Meta.fields
+        if obj is None:
+            return NewKeyForm.Meta.fields
+        return ["called", *(name for name in super().get_fields(request, obj) if name not in ("called", "name"))]
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -351,6 +355,10 @@ class ApiKeyAdmin(LedgerAdmin):
             self.log_change(request, key, "Revoked.")
         messages.success(request, f"{len(live)} API key{' is' if len(live) == 1 else 's are'} revoked.")
         return None
+
+    @admin.display(description="name", ordering="name")
+    def called(self, key: ApiKey) -> str:
+        return display.visible(key.name)
 
     @admin.display(description="key")
     def shown_prefix(self, key: ApiKey) -> str:

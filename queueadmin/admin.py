@@ -32,11 +32,12 @@ from queueadmin.templatetags.queueadmin_display import age, state_badge
 class JobListAdmin(LedgerAdmin):
     """A list of jobs, or of rows that stand one to one for jobs: columns, operations, the job's page.
 
-    A subclass whose model is not Job sets `job_path` to the lookup that leads to the job ("job__"),
-    and shares its primary key.
+    A subclass whose model is not Job sets `job_path` to the lookup that leads to the job ("job__"), shares its
+    primary key, and sets `bulk_scope` to the terms that find the jobs of its rows and no others.
     """
 
     job_path = ""
+    bulk_scope = ""
     actions = ["retry_jobs", "cancel_jobs", "reprioritise_jobs", "discard_jobs"]
     change_list_template = "queueadmin/job_list.html"
     search_fields = ["id"]  # shows the box; what is typed there is read by `get_search_results`
@@ -65,8 +66,12 @@ class JobListAdmin(LedgerAdmin):
         changes: Any = super().get_changelist_instance(request)
         changes.search_bound = getattr(request, "search_bound", "")
         changes.search_help = known_fields()
+        changes.bulk_search = f"{self.bulk_scope} {changes.query}".strip()
+        may = request.user.has_perm
         changes.bulk_choices = [
-            (name, label) for name, (label, permission, _) in BULK.items() if request.user.has_perm(permission)
+            (name, label)
+            for name, (label, permission, _) in BULK.items()
+            if may(permission) and may("queueadmin.view_job")  # as the page asks that they lead to
         ]
         return changes
 

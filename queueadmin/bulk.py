@@ -1,9 +1,9 @@
 """Operations on all jobs that a search finds: planned as a dry run, then carried out by a durable job.
 
-What is acted on is frozen when a person says yes: the search, the moment that its relative times count from, and the
-newest job that existed then. The job walks the primary key in pages, keeps its place in its row, and goes on from there
-after a crash; each page is done by the same `operations` as a click on one job. A page that a crash repeats changes
-nothing, because the jobs of it that took the operation are no longer in a state that takes it.
+What is acted on is frozen by the dry run that a person says yes to: the search, the moment that its relative times
+count from, and the newest job that existed then. The job walks the primary key in pages, keeps its place in its row,
+and goes on from there after a crash; each page is done by the same `operations` as a click on one job. A page that a
+crash repeats changes nothing, because the jobs of it that took the operation are no longer in a state that takes it.
 """
 
 from __future__ import annotations
@@ -60,9 +60,15 @@ class Plan:
     is_more: bool
 
 
-def plan(operation: str, search: str, *, now: datetime, partition_key: str = "") -> Plan:
-    """A dry run: count by state what the search finds, up to `COUNTED` jobs. Changes nothing. Raises SearchError."""
+def plan(
+    operation: str, search: str, *, now: datetime, partition_key: str = "", up_to: UUID | None = None
+) -> Plan:  # fmt: skip
+    """A dry run: count by state what the search finds, up to `COUNTED` jobs. Changes nothing. Raises SearchError.
+
+    `now` and `up_to` of an earlier one (its `as_of` and `newest_id`) look at the same jobs once more.
+    """
     newest = Job.objects.order_by("-pk").values_list("pk", flat=True).first()
+    newest = min(newest, up_to) if newest is not None and up_to is not None else newest
     found = _frozen(search, newest=newest, now=now, partition_key=partition_key)
     takes = operations.takes(operation)
     eligible, refused = 0, Counter[str]()

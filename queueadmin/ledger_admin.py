@@ -7,8 +7,10 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, ValidationError
 from django.forms import CheckboxInput, Media
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from queueadmin import display
@@ -40,6 +42,33 @@ class LedgerAdmin(_ModelAdmin):
         label = f"Select this row for an action - {display.visible(obj, limit=100)}"
         box = CheckboxInput({"class": "action-select", "aria-label": label}, lambda value: False)
         return box.render(ACTION_CHECKBOX_NAME, str(obj.pk))
+
+    # What no column can hold finds nothing, and is no failure: PostgreSQL refuses a statement with a NUL in it, and
+    # Django asks its database for whatever an address or a form says.
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Back to the list without filters, as Django does with those that it does not know."""
+        if any("\0" in value for _, values in request.GET.lists() for value in values):
+            raise IncorrectLookupParameters
+        return super().get_changelist_instance(request)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        return None if "\0" in object_id else super().get_object(request, object_id, from_field)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Django's; a selection with a damaged key in it is refused, not looked for."""
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            self._require_key(key)
+        return super().changelist_view(request, extra_context)
+
+    def _require_key(self, key: str) -> None:
+        """Raises BadRequest for what no row's key can be."""
+        try:
+            self.opts.pk.to_python(key)
+        except ValidationError as error:
+            raise BadRequest("The keys of the selected rows are damaged.") from error
+        if "\0" in key:
+            raise BadRequest("The keys of the selected rows are damaged.")
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +22,8 @@ from queueadmin.views.base import who_asks
 
 _SHOWN = 100
 _MAX_REASON = 1_000
+_OPEN = timedelta(days=1)
+"""So long somebody may think about a dry run before it is a new one."""
 
 _RETRY, _CANCEL = "queueadmin.retry_job", "queueadmin.cancel_job"
 CHOICES = {
@@ -44,7 +48,7 @@ def bulk_list(request: HttpRequest) -> dict[str, Any]:
 
 
 def bulk_new(request: HttpRequest) -> dict[str, Any] | HttpResponse:
-    """GET: what the operation would do now. POST: freeze exactly what was shown, and hand it to a worker."""
+    """GET: what the operation would do now. POST: hand what was shown, and nothing newer, to a worker."""
     given = request.POST if request.method == "POST" else request.GET
     name = given.get("operation", "")
     if name not in CHOICES:
@@ -53,7 +57,8 @@ def bulk_new(request: HttpRequest) -> dict[str, Any] | HttpResponse:
     if not request.user.has_perm(permission):
         raise PermissionDenied
     try:
-        planned = bulk.plan(name, given.get("q", ""), now=timezone.now())
+        as_of, newest = _frozen(given)
+        planned = bulk.plan(name, given.get("q", ""), now=as_of, up_to=newest)
     except SearchError as error:
         raise BadRequest(str(error)) from error
     shown = {
@@ -64,6 +69,18 @@ def bulk_new(request: HttpRequest) -> dict[str, Any] | HttpResponse:
         "is_destructive": name in ("cancel", "discard", "purge"), "title": f"{label} all matching jobs?",
     }  # fmt: skip
     return shown if request.method != "POST" else _start(request, planned, shown)
+
+
+def _frozen(given: Mapping[str, Any]) -> tuple[datetime, UUID | None]:
+    """The moment of the dry run that the form carries, and the newest job then; now, and none, where it has none."""
+    now = timezone.now()
+    try:
+        as_of, newest = datetime.fromisoformat(given.get("as_of", "")), UUID(given.get("newest", ""))
+    except ValueError:
+        return now, None
+    if timezone.is_naive(as_of) or not timedelta() <= now - as_of <= _OPEN:
+        return now, None
+    return as_of, newest
 
 
 def _start(request: HttpRequest, planned: bulk.Plan, shown: dict[str, Any]) -> dict[str, Any] | HttpResponse:

@@ -17,12 +17,13 @@ MAX_REASON = 1_000
 
 
 def page_context(request: HttpRequest, model_admin: ModelAdmin[Any], title: str) -> dict[str, Any]:
-    """The context that every page has."""
+    """The context that every page has. `reason`: what was typed into a form that is shown once more."""
     return {
         **model_admin.admin_site.each_context(request),
         "title": display.visible(title, limit=200),
         "opts": model_admin.opts,
         "media": model_admin.media,
+        "reason": request.POST.get("reason", "")[:MAX_REASON],
     }
 
 

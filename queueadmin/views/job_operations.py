@@ -17,6 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from queueadmin import display, operations
+from queueadmin.bulk import REASON_FROM, ReasonRequired
 from queueadmin.operations import HIGHEST_PRIORITY, LOWEST_PRIORITY, OperationResult
 from queueadmin.views.base import number_of_jobs, operate_url, page_context, require, url, who_asks
 
@@ -113,6 +114,8 @@ def confirm_jobs(
         "refused": _reasons(plan.refused),
         "more": more,
         "limit": MAX_JOBS,
+        "reason_from": REASON_FROM,
+        "needs_reason": len(plan.eligible) > REASON_FROM,
         "form": form or operation.form(),
         "hidden": {"ids": ",".join(job_id.hex for job_id in ids)},
         "submit": f"{operation.label} {number_of_jobs(len(plan.eligible))}",
@@ -135,10 +138,20 @@ def operate_on_jobs(request: HttpRequest, model_admin: ModelAdmin[Any], name: st
     form = operation.form(request.POST)
     if not form.is_valid():
         return confirm_jobs(request, model_admin, operation, ids, more=False, form=form)
+    if _lacks_a_reason(request, operation, ids):
+        form.add_error(None, str(ReasonRequired()))
+        return confirm_jobs(request, model_admin, operation, ids, more=False, form=form)
     options = {"now": True} if operation.now else form.cleaned_data
     result = operation.act(ids, **who_asks(request), **options)
     report(request, operation.done, result)
     return HttpResponseRedirect(after(model_admin, ids))
+
+
+def _lacks_a_reason(request: HttpRequest, operation: JobOperation, ids: Sequence[UUID]) -> bool:
+    """Many jobs want one, selected by hand or found by a search alike."""
+    if len(ids) <= REASON_FROM or who_asks(request)["reason"].strip():
+        return False
+    return len(operations.eligible(operation.name, ids, now=operation.now).eligible) > REASON_FROM
 
 
 def report(request: HttpRequest, done: str, result: OperationResult) -> None:

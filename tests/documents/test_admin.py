@@ -1,5 +1,7 @@
 """Tasks, keys and webhook attempts in the admin."""
 
+import html
+import re
 import uuid
 from typing import Any
 
@@ -230,6 +232,33 @@ def test_keys_want_their_own_permissions() -> None:
     assert viewer.get(f"{KEYS}add/").status_code == 403
     viewer.post(KEYS, {"action": "revoke", "_selected_action": [str(issued.record.pk)], "confirmed": "yes"})
     assert api_keys.recognise(issued.key)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"{TASKS}?tenant=%00", f"{KEYS}?name=%00", "/admin/documents/tenant/?slug=%00",
+     "/admin/documents/tenant/_00/change/", "/admin/documents/tenant/%00/history/"],
+)  # fmt: skip
+def test_what_no_column_can_hold_is_not_there(admin_client: Client, path: str) -> None:
+    Tenant.objects.get_or_create(slug="acme", defaults={"key_prefix": "acme/"})
+    assert admin_client.get(path, follow=True).status_code in (200, 404)
+
+
+def test_acting_on_all_that_is_found_is_about_the_documents_of_the_list_alone(admin_client: Client) -> None:
+    # Given a failed document, and a failed webhook, which is a job as well but no row of this list
+    task_id = factories.task(callback_url="https://example.org/hook", follow_up=True)
+    factories.end(task_id, "failed")
+    factories.end(Job.objects.get(parent_id=task_id).pk, "failed", actor="deliver_webhook")
+    # When the list offers to act on all of a search, and that is followed
+    (offered,) = re.findall(
+        r'href="([^"]*operation=retry&amp;[^"]*)"', text_of(admin_client, f"{TASKS}?q=state:failed")
+    )
+    # Then it is about the document
+    assert "<strong>1</strong> of 1 matching jobs" in text_of(admin_client, html.unescape(offered))
+    # And what the filters beside the list leave out is not acted on unseen
+    page = text_of(admin_client, f"{TASKS}?q=state:failed&created=day")
+    assert "operation=retry" not in page
+    assert "write the filters into the search" in page
 
 
 def test_attempts_are_found_by_their_task(admin_client: Client) -> None:

@@ -40,8 +40,7 @@ def test_a_search_is_retried_as_a_whole_after_a_dry_run() -> None:
     page = operator.get(NEW, {"operation": "retry", "q": "state:dead_letter"}).text
     assert "<strong>3</strong> of 3 matching jobs are eligible" in page
     assert not BulkOperation.objects.exists()
-    hidden = dict(re.findall(r'name="(operation|q|eligible)" value="([^"]*)"', page))
-    answer = operator.post(NEW, {**hidden, "reason": "the release is mended"})
+    answer = operator.post(NEW, {**hidden(page), "reason": "the release is mended"})
     operation = BulkOperation.objects.get()
     assert answer.headers["Location"] == url("bulk", operation.pk)
     assert "Stop it" in operator.get(url("bulk", operation.pk)).text
@@ -51,6 +50,39 @@ def test_a_search_is_retried_as_a_whole_after_a_dry_run() -> None:
     assert set(Job.objects.filter(pk__in=dead).values_list("state", flat=True)) == {State.PENDING}
     assert "3 of about 3" in operator.get(url("bulk", operation.pk)).text
     assert "the release is mended" in operator.get(url("bulk_list")).text
+
+
+def hidden(page: str) -> dict[str, str]:
+    """What the form of a dry run carries."""
+    return dict(re.findall(r'name="(operation|q|eligible|as_of|newest)" value="([^"]*)"', page))
+
+
+def test_what_was_shown_is_acted_on_and_nothing_that_came_meanwhile() -> None:
+    # Given a dry run that somebody looks at while further jobs come
+    shown = submitted()
+    operator = client_with(*OPERATOR)
+    form = hidden(operator.get(NEW, {"operation": "cancel", "q": ""}).text)
+    meanwhile = submitted()
+    # When it is confirmed
+    operator.post(NEW, form)
+    operation = BulkOperation.objects.get()
+    run(operation)
+    # Then it is done to what was shown, its times count from then, and the log says so much
+    assert [Job.objects.get(pk=job_id).state for job_id in (shown, meanwhile)] == [State.CANCELLED, State.PENDING]
+    assert (operation.newest_id, operation.as_of.isoformat(), operation.expected) == (shown, form["as_of"], 1)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"as_of": "yesterday"}, {"as_of": "0001-01-01T00:00:00+00:00"}, {"as_of": "9999-12-31T23:59:59+00:00"},
+     {"as_of": "2026-01-01T00:00:00"}, {"newest": "x"}, {"newest": "f" * 32}, {"as_of": "\x00", "newest": "\x00"}],
+)  # fmt: skip
+def test_a_dry_run_that_nobody_was_shown_is_one_of_now(forged: dict[str, str]) -> None:
+    newest = submitted()
+    operator = client_with(*OPERATOR)
+    form = hidden(operator.get(NEW, {"operation": "cancel", "q": "age>1s"}).text)
+    assert operator.post(NEW, {**form, **forged}).status_code == 302
+    assert BulkOperation.objects.get().newest_id == newest
 
 
 def test_nobody_does_what_his_permissions_do_not_cover() -> None:
