@@ -6,6 +6,7 @@ so that the settings of the tests are the settings of the service with other val
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -52,6 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set the environment, before pytest-django (which comes last) loads the settings."""
     if _only_hands_out(config):
         return
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background ignores Ctrl-C, and whatever the tests start would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     data_dir = Path(tempfile.mkdtemp(prefix="ingestion-tests-"))
     config.stash[DATA_DIR] = data_dir
     config.stash[POSTGRES_PORT] = servers.free_port()
@@ -155,8 +159,8 @@ def service_environment(transactional_db: None, valkey_server: servers.ValkeySer
 WorkerFactory = Callable[..., servers.ManageCommand]
 
 
-def _says_that_it_is_ready(worker: servers.ManageCommand) -> bool:
-    return "Worker process is ready for action" in worker.output()
+def _says_that_it_is_ready(processes: int) -> Callable[[servers.ManageCommand], bool]:
+    return lambda worker: worker.output().count("Worker process is ready for action") >= processes
 
 
 @pytest.fixture
@@ -174,12 +178,12 @@ def live_worker(service_environment: dict[str, str]) -> Iterator[WorkerFactory]:
         processes: int = 1,
         variables: dict[str, str] | None = None,
         options: Sequence[str] = (),
-        ready: Callable[[servers.ManageCommand], bool] = _says_that_it_is_ready,
+        ready: Callable[[servers.ManageCommand], bool] | None = None,
     ) -> servers.ManageCommand:
         worker = servers.ManageCommand(
             "rundramatiq", "--processes", str(processes), "--threads", str(threads), *options,
             variables={**service_environment, **(variables or {})},
-            ready=ready,
+            ready=ready or _says_that_it_is_ready(processes),
         )  # fmt: skip
         started.append(worker)
         worker.start()

@@ -247,7 +247,7 @@ def test_the_example_file_names_every_variable_and_no_other() -> None:
     terminals = {"FORCE_COLOR", "NO_COLOR"}  # conventions of terminals, not settings of ours
     assert named == {*SERVICE_VARIABLES, "DATA_DIR"} - terminals
     source = (PROJECT_DIR / "ingestion_site" / "environment.py").read_text()
-    read = set(re.findall(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|DEBUG)"', source)) - {"ENV_FILE", "ENGINE"}
+    read = set(re.findall(r'"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|DEBUG|RELEASE)"', source)) - {"ENV_FILE", "ENGINE"}
     assert named <= read | {"DATA_DIR"}
 
 

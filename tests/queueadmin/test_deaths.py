@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from django.core.management import call_command
+from django.db.models import F
 from django.utils import timezone
 
 from queueadmin import lifecycle, presence
@@ -180,8 +181,13 @@ def has_signal(pid: int, number: signal.Signals, *sets: str) -> bool:
 
 
 def listens(master: ManageCommand) -> bool:
-    """Whether a master has its workers, and heeds signals; it need not say anything."""
-    return WorkerProcess.objects.exists() and not has_signal(master.pid, signal.SIGTERM, "SigBlk")
+    """Whether a master has its workers, and heeds signals; it need not say anything.
+
+    A row alone is not enough: the master waits for workers to come up before it heeds anything. One that has beaten
+    since it began is up.
+    """
+    up = WorkerProcess.objects.filter(beat_at__gt=F("started_at") + timedelta(seconds=1)).exists()
+    return up and not has_signal(master.pid, signal.SIGTERM, "SigBlk")
 
 
 def test_the_master_of_several_workers_tells_the_end_of_each(live_worker: Callable[..., ManageCommand]) -> None:
