@@ -317,7 +317,7 @@ class ApiKeyAdmin(LedgerAdmin):
                 expires_at=obj.expires_at,
                 all_tenants=obj.all_tenants,
             )
-            log.done, log.detail = 1, {"prefix": issued.record.prefix, "scopes": issued.record.scopes}
+            log.done, log.detail = 1, issued.told
         obj.pk, obj.prefix = issued.record.pk, issued.record.prefix
         request.issued_key = issued.key  # type: ignore[attr-defined]  # for response_add, in the same request
 
@@ -366,7 +366,7 @@ class ApiKeyAdmin(LedgerAdmin):
 
     @admin.display(description="scopes")
     def may(self, key: ApiKey) -> str:
-        return ", ".join(key.scopes)
+        return ", ".join(key.scopes) + (" (all tenants)" if key.all_tenants else "")
 
     @admin.display(description="status")
     def status(self, key: ApiKey) -> str:

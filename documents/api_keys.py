@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
@@ -86,6 +87,12 @@ class IssuedKey:
 
     key: str
     record: ApiKey
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the audit keeps of its making."""
+        record = self.record
+        return {"prefix": record.prefix, "scopes": record.scopes, "all_tenants": record.all_tenants}
 
 
 def issue(

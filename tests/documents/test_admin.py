@@ -191,6 +191,20 @@ def test_a_new_key_is_shown_once_and_works(admin_client: Client) -> None:
     assert LogEntry.objects.get().object_id == str(record.pk)
 
 
+def test_a_key_for_all_tenants_is_one_that_operates_and_says_so_in_list_and_audit(admin_client: Client) -> None:
+    Tenant.objects.get_or_create(slug="default", defaults={"key_prefix": ""})
+    form = {"name": "ops", "tenant": "default", "all_tenants": "on", "expires_at_0": "", "expires_at_1": ""}
+    # When it is asked for without the scope that it is for
+    admin_client.post(f"{KEYS}add/", {**form, "scopes": ["read"]})
+    # Then there is none
+    assert not ApiKey.objects.exists()
+    # And with it, everybody sees how far it reaches
+    key = admin_client.post(f"{KEYS}add/", {**form, "scopes": ["operate"]}).context["key"]
+    assert api_keys.recognise(key).all_tenants
+    assert "operate (all tenants)" in text_of(admin_client, KEYS)
+    assert OperationLog.objects.get(operation="issue_api_key").detail["all_tenants"] is True
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"scopes": []}, {"scopes": ["root"]}, {"tenant": "nobody"}, {"name": ""}, {"name": "a\x00b"},

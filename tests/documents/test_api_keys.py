@@ -141,5 +141,5 @@ def test_making_and_revoking_a_key_is_in_the_audit_without_the_key() -> None:
     assert [(log.operation, log.target, log.source, log.done) for log in logs] == [
         ("issue_api_key", "acme: ci", "cli", 1), ("revoke_api_key", key[:12], "cli", 1),
     ]  # fmt: skip
-    assert logs[0].detail == {"prefix": key[:12], "scopes": ["read", "submit"]}
+    assert logs[0].detail == {"prefix": key[:12], "scopes": ["read", "submit"], "all_tenants": False}
     assert not [entry for entry in AuditEntry.objects.all() if key in entry.content]

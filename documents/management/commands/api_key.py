@@ -65,7 +65,7 @@ class Command(BaseCommand):
                 all_tenants=options["all_tenants"],
                 expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
             )
-            log.done, log.detail = 1, {"prefix": issued.record.prefix, "scopes": issued.record.scopes}
+            log.done, log.detail = 1, issued.told
         if options["json"]:
             self._print_json({"key": issued.key, **_as_dict(issued.record)})
             return
