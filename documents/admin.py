@@ -26,6 +26,7 @@ from queueadmin import display
 from queueadmin.admin import JobListAdmin, LedgerAdmin, as_id
 from queueadmin.audit import Who, audited
 from queueadmin.filters import CreatedFilter, StateFilter
+from queueadmin.ledger_admin import GuardedAdmin
 from queueadmin.templatetags.queueadmin_display import ago
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class DisabledEndpointAdmin(LedgerAdmin):
 
 
 @admin.register(TenantMember)
-class TenantMemberAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs only
+class TenantMemberAdmin(GuardedAdmin):
     """Who may look at which tenant's tasks; with the group "Tenant viewer", and nothing else."""
 
     list_display = ["user", "tenant"]
@@ -250,6 +251,21 @@ class TenantMemberAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic 
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: TenantMember, form: Any, change: bool) -> None:
+        with audited("add_tenant_member", str(obj)[:200], 1, **_who(request)) as log:
+            super().save_model(request, obj, form, change)
+            log.done = 1
+
+    def delete_model(self, request: HttpRequest, obj: TenantMember) -> None:
+        with audited("remove_tenant_member", str(obj)[:200], 1, **_who(request)) as log:
+            super().delete_model(request, obj)
+            log.done = 1
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TenantMember]) -> None:
+        """One by one, so that each leaves its row."""
+        for member in queryset:
+            self.delete_model(request, member)
 
 
 class NewKeyForm(_KeyForm):

@@ -22,29 +22,11 @@ else:
     _ModelAdmin = admin.ModelAdmin  # generic in the stubs only
 
 
-class LedgerAdmin(_ModelAdmin):
-    """Read-only, and quick at any size: no full count, no facets, no page of everything."""
+class GuardedAdmin(_ModelAdmin):
+    """Lists that take whatever an address or a form says: what no column can hold finds nothing, and is no failure.
 
-    actions: Any = None
-    list_per_page = 50
-    list_max_show_all = 0
-    paginator = BoundedPaginator
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    change_list_template = "queueadmin/change_list.html"
-
-    @property
-    def media(self) -> Media:
-        return super().media + Media(css={"all": ["queueadmin/admin.css"]})
-
-    def action_checkbox(self, obj: Any) -> SafeString:
-        """Django's, with the row's name made visible: it comes from outside."""
-        label = f"Select this row for an action - {display.visible(obj, limit=100)}"
-        box = CheckboxInput({"class": "action-select", "aria-label": label}, lambda value: False)
-        return box.render(ACTION_CHECKBOX_NAME, str(obj.pk))
-
-    # What no column can hold finds nothing, and is no failure: PostgreSQL refuses a statement with a NUL in it, and
-    # Django asks its database for whatever an address or a form says.
+    PostgreSQL refuses a statement with a NUL in it, and Django asks its database for anything.
+    """
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Back to the list without filters, as Django does with those that it does not know."""
@@ -69,6 +51,28 @@ class LedgerAdmin(_ModelAdmin):
             raise BadRequest("The keys of the selected rows are damaged.") from error
         if "\0" in key:
             raise BadRequest("The keys of the selected rows are damaged.")
+
+
+class LedgerAdmin(GuardedAdmin):
+    """Read-only, and quick at any size: no full count, no facets, no page of everything."""
+
+    actions: Any = None
+    list_per_page = 50
+    list_max_show_all = 0
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    change_list_template = "queueadmin/change_list.html"
+
+    @property
+    def media(self) -> Media:
+        return super().media + Media(css={"all": ["queueadmin/admin.css"]})
+
+    def action_checkbox(self, obj: Any) -> SafeString:
+        """Django's, with the row's name made visible: it comes from outside."""
+        label = f"Select this row for an action - {display.visible(obj, limit=100)}"
+        box = CheckboxInput({"class": "action-select", "aria-label": label}, lambda value: False)
+        return box.render(ACTION_CHECKBOX_NAME, str(obj.pk))
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False

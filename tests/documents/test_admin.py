@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from documents import api_keys
 from documents.callbacks import endpoints
-from documents.models import ApiKey, DisabledEndpoint, IngestionTask, Tenant, WebhookAttempt
+from documents.models import ApiKey, DisabledEndpoint, IngestionTask, Tenant, TenantMember, WebhookAttempt
 from queueadmin.ids import uuid7
 from queueadmin.models import Job, OperationLog
 from tests.documents import factories
@@ -251,7 +251,8 @@ def test_keys_want_their_own_permissions() -> None:
 @pytest.mark.parametrize(
     "path",
     [f"{TASKS}?tenant=%00", f"{KEYS}?name=%00", "/admin/documents/tenant/?slug=%00",
-     "/admin/documents/tenant/_00/change/", "/admin/documents/tenant/%00/history/"],
+     "/admin/documents/tenant/_00/change/", "/admin/documents/tenant/%00/history/",
+     "/admin/documents/tenantmember/?tenant=%00"],
 )  # fmt: skip
 def test_what_no_column_can_hold_is_not_there(admin_client: Client, path: str) -> None:
     Tenant.objects.get_or_create(slug="acme", defaults={"key_prefix": "acme/"})
@@ -273,6 +274,24 @@ def test_acting_on_all_that_is_found_is_about_the_documents_of_the_list_alone(ad
     page = text_of(admin_client, f"{TASKS}?q=state:failed&created=day")
     assert "operation=retry" not in page
     assert "write the filters into the search" in page
+
+
+def test_who_let_whom_see_a_tenants_tasks_is_audited(admin_client: Client) -> None:
+    Tenant.objects.get_or_create(slug="acme", defaults={"key_prefix": "acme/"})
+    ada, bob = (get_user_model().objects.create_user(name) for name in ("ada", "bob"))
+    page = "/admin/documents/tenantmember/"
+    for user in (ada, bob):
+        admin_client.post(f"{page}add/", {"user": user.pk, "tenant": "acme"})
+    one, other = TenantMember.objects.order_by("pk")
+    admin_client.post(f"{page}{one.pk}/delete/", {"post": "yes"})
+    admin_client.post(page, {"action": "delete_selected", "_selected_action": [str(other.pk)], "post": "yes"})
+    assert not TenantMember.objects.exists()
+    assert list(OperationLog.objects.order_by("at").values_list("operation", "target", "by", "outcome")) == [
+        ("add_tenant_member", "ada of acme", "admin", "done"),
+        ("add_tenant_member", "bob of acme", "admin", "done"),
+        ("remove_tenant_member", "ada of acme", "admin", "done"),
+        ("remove_tenant_member", "bob of acme", "admin", "done"),
+    ]
 
 
 def test_attempts_are_found_by_their_task(admin_client: Client) -> None:
