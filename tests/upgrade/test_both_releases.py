@@ -94,7 +94,7 @@ def test_jobs_of_either_release_run_on_either_release_while_one_replaces_the_oth
 ) -> None:
     environment = {**service_environment, **service.variables}
     service.put("a.txt", b"hello from a text that is long enough")
-    service.put("long.pdf", long_pdf(400))
+    service.put("long.pdf", long_pdf(3_000))
     previous = WorkerProcess.objects.get(stopped_at=None).name
     with receiver() as inbox:
         # Given the new schema, and jobs of both releases, good and bad
