@@ -1,11 +1,12 @@
 """Stored objects that no task knows any more: results and uploads whose task is gone, emptied, or never came to be.
 
-Retention removes objects before it forgets their task, so there should be none. There are some all the same: an upload
-whose request was rolled back, a result whose writer died, a database that was restored from a backup. Once a day the
-dispatcher has them found: everything that was stored is listed, page by page, and compared with the ledger.
+Retention removes the objects of the tasks that it has emptied, so there should be none. There are some all the same: a
+store that was away then, an upload whose request was rolled back, a result whose writer died, a database that was
+restored from a backup. Once a day the dispatcher has them found: everything that was stored is listed, page by page,
+and compared with the ledger.
 
 Deleting by what a database does *not* say is dangerous: with the wrong database everything is an orphan. So a sweep
-removes nothing when most of what it finds is unknown, until a person says so.
+removes nothing when most of what it finds is unknown, until a person says so. What belongs to an emptied task is known.
 """
 
 from __future__ import annotations
@@ -65,15 +66,18 @@ class Report:
     """Tasks that have objects."""
 
     results: int = 0
-    """Unknown tasks with results."""
+    """Unknown or emptied tasks with results."""
 
     uploads: int = 0
-    """Unknown tasks with uploads."""
+    """Unknown or emptied tasks with uploads."""
 
     objects: int = 0
-    """Objects of unknown tasks."""
+    """Objects of these."""
 
     bytes: int = 0
+    emptied: int = 0
+    """Of the results and uploads, those of tasks that this database knows, and retention has emptied."""
+
     refused: bool = False
     """Nothing was removed, because most of what is stored is unknown to this database."""
 
@@ -82,8 +86,13 @@ class Report:
         return self.results + self.uploads
 
     @property
+    def unknown(self) -> int:
+        """Those of which this database knows nothing."""
+        return self.orphans - self.emptied
+
+    @property
     def is_suspicious(self) -> bool:
-        return self.orphans >= _SUSPICIOUS and 2 * self.orphans > self.tasks
+        return self.unknown >= _SUSPICIOUS and 2 * self.unknown > self.tasks
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
@@ -109,9 +118,11 @@ def sweep(
     before = (now or timezone.now()) - SPARED
     for belongings, kind in ((_results(results), "results"), (_uploads(documents), "uploads")):
         for page in _pages(belongings):
-            unknown = [one for one in _unknown(page) if one.newest < before]
-            _count(report, page, unknown, kind)
-            found += unknown[: _MOST - len(found)]
+            emptied = _emptied(page)
+            orphans = [one for one in _unwanted(page, emptied) if one.newest < before]
+            _count(report, page, orphans, kind)
+            report.emptied += sum(one.task_id in emptied for one in orphans)
+            found += orphans[: _MOST - len(found)]
             rest(_REST_SECONDS)
             if stopped():
                 return report
@@ -171,26 +182,27 @@ def _pages(belongings: Iterable[_Belongings]) -> Iterator[list[_Belongings]]:
         yield page
 
 
-def _unknown(page: Sequence[_Belongings]) -> list[_Belongings]:
-    """Those whose task is not there, or was emptied by retention."""
-    known = set(
-        IngestionTask.objects.filter(pk__in=[one.task_id for one in page], job__cleaned_at__isnull=True).values_list(
-            "pk", flat=True
-        )
-    )
-    return [one for one in page if one.task_id not in known]
+def _emptied(page: Sequence[_Belongings]) -> dict[UUID, bool]:
+    """Whether retention has emptied them, for those tasks that are there."""
+    tasks = IngestionTask.objects.filter(pk__in=[one.task_id for one in page])
+    return {pk: cleaned_at is not None for pk, cleaned_at in tasks.values_list("pk", "job__cleaned_at")}
 
 
-def _count(report: Report, page: Sequence[_Belongings], unknown: Sequence[_Belongings], kind: str) -> None:
+def _unwanted(page: Sequence[_Belongings], emptied: dict[UUID, bool]) -> list[_Belongings]:
+    """Those whose task is not there, or is emptied."""
+    return [one for one in page if emptied.get(one.task_id, True)]
+
+
+def _count(report: Report, page: Sequence[_Belongings], orphans: Sequence[_Belongings], kind: str) -> None:
     report.tasks += len(page)
-    report.objects += sum(one.objects for one in unknown)
-    report.bytes += sum(one.bytes for one in unknown)
-    setattr(report, kind, getattr(report, kind) + len(unknown))
+    report.objects += sum(one.objects for one in orphans)
+    report.bytes += sum(one.bytes for one in orphans)
+    setattr(report, kind, getattr(report, kind) + len(orphans))
 
 
 def _remove(found: Iterable[_Belongings], *, stopped: Callable[[], bool], rest: Rest) -> None:
     for page in _pages(found):
-        for one in _unknown(page):  # asked again: the listing may have taken long
+        for one in _unwanted(page, _emptied(page)):  # asked again: the listing may have taken long
             one.remove()
         rest(_REST_SECONDS)
         if stopped():

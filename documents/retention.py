@@ -1,7 +1,8 @@
-"""Retention of tasks: stored results and uploads go first, then what their rows carried, in time the rows themselves.
+"""Retention of tasks: what their rows carried goes first, then stored results and uploads, in time the rows themselves.
 
-In that order, because a row can find its result again and a result cannot find its row: dying in between leaves a
-task that the next run finishes, never an object that nobody knows.
+In that order, because from the moment a row is emptied nobody can queue its task again: the other way round a person
+could, between the two, and the task would run without its document. Dying in between leaves objects of an emptied task,
+which the sweep of orphans removes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -88,7 +88,8 @@ def clean(
     """Remove what has outlived the policy; with `dry_run` only count it. Repeating it is harmless.
 
     Ends early, between two batches, once `stopped()`. `on_progress` is told how many jobs were looked at so far.
-    Raises StorageUnavailable (retryable) when objects cannot be removed; their rows then stay.
+    Raises StorageUnavailable (retryable) when objects cannot be removed; those of that batch are left to
+    `orphans.sweep`.
     """
     report = Report()
     looked_at = 0
@@ -101,11 +102,12 @@ def clean(
             return report
     for emptied in ledger.clean(
         ages(policy, include_dead_letters=include_dead_letters),
-        prepare=partial(_remove_objects, results=results, documents=documents),
         within=_slim_down,
         dry_run=dry_run,
         now=now,
     ):
+        if not dry_run:
+            _remove_objects(emptied.ids, results=results, documents=documents)
         _count(report, emptied)
         looked_at += len(emptied.ids)
         on_progress(looked_at)
@@ -130,7 +132,6 @@ def _tidy_batches(policy: RetentionPolicy, *, now: datetime) -> None:
 def erase(task_id: UUID, *, results: ResultStore, documents: DocumentStore) -> bool:
     """Remove at once what retention would remove in time; false when the task's row was slim already, or is live.
 
-    The rows first, unlike the clean-up: from then on nobody can queue the task again, whose document is going away.
     Objects that are left when this process dies are removed by asking again, or by the sweep of orphans.
     """
     erased = ledger.empty(task_id, within=_slim_down)

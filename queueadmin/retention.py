@@ -65,7 +65,6 @@ def expired_count(ages: Ages, *, now: datetime | None = None) -> int:
 def clean(
     ages: Ages,
     *,
-    prepare: Step = lambda ids: None,
     within: Step = lambda ids: None,
     dry_run: bool = False,
     batch: int = _BATCH,
@@ -73,14 +72,12 @@ def clean(
 ) -> Iterator[Emptied]:
     """Empty the jobs that ended longer ago than `ages` say, and yield each batch.
 
-    A job whose follow-up is live or a dead letter stays: its announcement may need it. `prepare` is called with a
-    batch's ids before its transaction, to remove what lies outside the database: if that fails, or the process
-    dies, the rows still know of it. `within` runs inside, on the ids that are really emptied.
+    A job whose follow-up is live or a dead letter stays: its announcement may need it. `within` runs in a batch's
+    transaction, on the ids that are really emptied. What lies outside the database is removed by the caller once it
+    has the batch: not before, because until then a person may queue one of these jobs again.
     """
     for state, cutoff in ages.cutoffs(now or timezone.now()).items():
         for ids in _pages(state, cutoff, batch):
-            if not dry_run:
-                prepare(ids)
             yield _clean_batch(ids, state, cutoff, within=within, dry_run=dry_run)
 
 

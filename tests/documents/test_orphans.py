@@ -84,6 +84,7 @@ def test_what_belongs_to_no_task_goes_and_everything_else_stays(
     # Then it did what it had promised
     assert report == promised
     assert (report.results, report.uploads, report.objects, report.bytes) == (2, 3, 7, 2 * 6 + 3 * 4)
+    assert report.emptied == 2
     assert left(results, documents) == {str(live), str(ended), "reports/a.txt"}
     assert orphans.sweep(results=results, documents=documents, now=SOON).orphans == 0
 
@@ -118,6 +119,20 @@ def test_a_database_that_knows_hardly_any_of_it_removes_nothing_until_a_person_s
     # And when a person has looked, it removes them
     assert not orphans.sweep(results=results, documents=documents, by_hand=True, now=SOON).refused
     assert left(results, documents) == {str(task_id) for task_id in known}
+
+
+def test_what_retention_could_not_remove_goes_however_much_it_is(
+    results: DirectoryResultStore, documents: DirectoryStore
+) -> None:
+    # Given nothing but objects of tasks that were emptied while the store was away
+    for _ in range(orphans._SUSPICIOUS):
+        task_id = factories.task()
+        factories.end(task_id, "completed")
+        keep(task_id, documents=documents)
+    Job.objects.update(cleaned_at=datetime.now(UTC))
+    # Then the database is not suspected of being the wrong one
+    report = orphans.sweep(results=results, documents=documents, now=SOON)
+    assert (report.refused, report.uploads, left(results, documents)) == (False, orphans._SUSPICIOUS, set())
 
 
 def test_it_works_in_pages_rests_between_them_and_stops_when_asked(

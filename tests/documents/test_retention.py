@@ -1,8 +1,9 @@
 """Retention of tasks: what goes when, in which order, and what stays."""
 
 import json
+import threading
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any, BinaryIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 
-from documents import retention
+from documents import orphans, retention
 from documents.conf import RetentionPolicy
 from documents.exceptions import ResultNotFound, StorageUnavailable
 from documents.models import Batch, IngestionTask, WebhookAttempt
@@ -19,7 +21,7 @@ from documents.storage import DirectoryResultStore, DirectoryStore, DocumentStor
 from documents.storage.keys import upload_key
 from queueadmin import lifecycle
 from queueadmin.ids import uuid7
-from queueadmin.jobs import order_key_now
+from queueadmin.jobs import Ready, order_key_now
 from queueadmin.models import Job, JobEvent, JobMinute
 from queueadmin.retention import clean as clean_jobs
 from queueadmin.selectors import totals
@@ -238,23 +240,21 @@ def test_totals_survive(results: DirectoryResultStore) -> None:
     assert JobMinute.objects.exists()
 
 
-class FailingStore:
-    """A result store that is away after `deletions` deletions."""
+class Interrupted:
+    """A result store in front of which something happens before each deletion."""
 
-    def __init__(self, inner: DirectoryResultStore, *, deletions: int) -> None:
-        self.inner, self.left = inner, deletions
+    def __init__(self, inner: DirectoryResultStore, happens: Callable[[uuid.UUID], None]) -> None:
+        self.inner, self.happens = inner, happens
 
     def delete(self, task_id: uuid.UUID) -> int:
-        if self.left == 0:
-            raise StorageUnavailable()
-        self.left -= 1
+        self.happens(task_id)
         return self.inner.delete(task_id)
 
     def write(self, task_id: uuid.UUID, attempt: int, chunks: Iterable[bytes]) -> str:
         raise NotImplementedError
 
     def stored(self) -> Iterator[StoredObject]:
-        raise NotImplementedError
+        return self.inner.stored()
 
     def open(self, key: str, part: Any = None) -> BinaryIO:
         raise NotImplementedError
@@ -263,32 +263,71 @@ class FailingStore:
         raise NotImplementedError
 
 
-def test_a_row_is_emptied_only_after_its_result_is_gone(results: DirectoryResultStore) -> None:
-    # Given a store that fails midway
+def test_what_a_store_that_is_away_keeps_is_removed_by_the_sweep_of_orphans(
+    results: DirectoryResultStore, documents: DirectoryStore
+) -> None:
+    # Given a store that is away
     tasks = [ended("completed", hours_ago=30, results=results) for _ in range(3)]
+
+    def away(task_id: uuid.UUID) -> None:
+        raise StorageUnavailable()
+
     # When the clean-up runs into it
     with pytest.raises(StorageUnavailable):
-        clean(POLICY, results=FailingStore(results, deletions=1))
-    # Then no row has forgotten an object, and the next run finishes the work
-    assert not any(is_emptied(task_id) for task_id in tasks)
-    assert clean(POLICY, results=results).tasks["completed"] == 3
+        clean(POLICY, results=Interrupted(results, away))
+    # Then nobody can queue these tasks again, and the next sweep finds what they have left
     assert all(is_emptied(task_id) for task_id in tasks)
+    tomorrow = datetime.now(UTC) + timedelta(days=2)
+    assert orphans.sweep(results=results, documents=documents, now=tomorrow).results == 3
+    assert not list(results.stored())
 
 
-def test_a_task_that_is_queued_again_meanwhile_is_left_alone(results: DirectoryResultStore) -> None:
-    # Given an expired cancelled task that a person retries while its result is being removed
+def test_a_task_whose_document_is_being_removed_cannot_be_queued_again(results: DirectoryResultStore) -> None:
+    # Given an expired task that a person retries in the moment in which what it has stored is removed
     task_id = ended("cancelled", hours_ago=30)
+    queued: list[Ready] = []
 
-    def retried_meanwhile(ids: Sequence[uuid.UUID]) -> None:
-        lifecycle.retry(ids, by="ann", order_key=order_key_now())
+    def retried(task: uuid.UUID) -> None:
+        queued.extend(lifecycle.retry([task], by="ann", order_key=order_key_now()))
 
-    # When its batch comes to the database
-    ages = retention.ages(POLICY, include_dead_letters=False)
-    emptied = list(clean_jobs(ages, prepare=retried_meanwhile))
-    # Then the task keeps its arguments and will run
-    assert [batch.ids for batch in emptied] == [()]
+    # When the clean-up runs
+    clean(POLICY, results=Interrupted(results, retried))
+    # Then it is too late for that: it would have run without its document
+    assert (queued, is_emptied(task_id)) == ([], True)
+
+
+def test_a_task_that_is_being_queued_again_keeps_its_document(
+    results: DirectoryResultStore, documents: DirectoryStore
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time: the clean-up would wait for the retry")
+    # Given an expired task of an upload, and a person whose retry has not been committed yet
+    task_id = ended("cancelled", hours_ago=30)
+    key = upload_key("default", task_id, "a.txt")
+    documents.put(key, BytesIO(b"text"))
+    IngestionTask.objects.filter(pk=task_id).update(r2_key=key)
+    retried, cleaned = threading.Event(), threading.Event()
+
+    def retry() -> None:
+        try:
+            with transaction.atomic():
+                lifecycle.retry([task_id], by="ann", order_key=order_key_now())
+                retried.set()
+                cleaned.wait(10)
+        finally:
+            connection.close()
+
+    person = threading.Thread(target=retry)
+    person.start()
+    retried.wait(10)
+    # When the clean-up comes
+    report = clean(POLICY, results=results, documents=documents)
+    cleaned.set()
+    person.join()
+    # Then the task keeps its arguments and its document, and will run
     job = Job.objects.get(pk=task_id)
-    assert (job.state, job.payload["kwargs"]) == ("pending", {"r2_key": "a.txt"})
+    assert (job.state, job.payload["kwargs"], sum(report.tasks.values())) == ("pending", {"r2_key": "a.txt"}, 0)
+    assert [one.key for one in documents.stored("")] == [key]
 
 
 def test_many_tasks_go_in_small_batches_and_protected_ones_are_passed_by(results: DirectoryResultStore) -> None:

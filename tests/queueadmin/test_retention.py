@@ -44,18 +44,18 @@ def test_without_an_age_dead_letters_stay() -> None:
     assert retention.expired_count(AT_ONCE, now=LATER) == 1
 
 
-def test_what_lies_outside_goes_before_and_what_belongs_to_the_row_goes_with_it() -> None:
+def test_what_belongs_to_the_row_goes_with_it() -> None:
     # Given an ended job
     job_id, _ = job_in(State.COMPLETED)
-    seen: list[tuple[str, Sequence[uuid.UUID], bool]] = []
+    seen: list[tuple[Sequence[uuid.UUID], bool]] = []
 
-    def note(step: str) -> retention.Step:
-        return lambda ids: seen.append((step, list(ids), Job.objects.get(pk=job_id).cleaned_at is not None))
+    def note(ids: Sequence[uuid.UUID]) -> None:
+        seen.append((list(ids), Job.objects.get(pk=job_id).cleaned_at is not None))
 
     # When it is emptied
-    (batch,) = retention.clean(AT_ONCE, prepare=note("prepare"), within=note("within"), now=LATER)
-    # Then both steps saw it in that order, and neither came too late
-    assert seen == [("prepare", [job_id], False), ("within", [job_id], False)]
+    (batch,) = retention.clean(AT_ONCE, within=note, now=LATER)
+    # Then the step within saw it, and did not come too late
+    assert seen == [([job_id], False)]
     assert (batch.state, batch.ids, batch.events) == ("completed", (job_id,), 3)
 
 

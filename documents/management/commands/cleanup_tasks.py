@@ -59,7 +59,9 @@ class Command(BaseCommand):
             report = self._clean(policy, options)
             found = None if options["skip_orphans"] else self._sweep(options)
         except StorageError as error:
-            raise CommandError(f"Objects could not be removed: {error} What is left is removed next time.") from error
+            raise CommandError(
+                f"Objects could not be removed: {error} What is left is removed by a run a day later."
+            ) from error
         if options["json"]:
             shown = {"dry_run": options["dry_run"], "hours": policy.hours, **report.as_dict()}
             self.stdout.write(json.dumps(shown | {"orphans": found.as_dict() if found else None}, indent=2))
@@ -67,7 +69,7 @@ class Command(BaseCommand):
             self._show(report, found, dry_run=options["dry_run"])
         if found is not None and found.refused:
             raise CommandError(
-                f"{found.orphans:,} of {found.tasks:,} tasks that have stored objects are unknown to this database, so "
+                f"{found.unknown:,} of {found.tasks:,} tasks that have stored objects are unknown to this database, so "
                 "none of these objects was removed. If it is the right database, run it again with --all-orphans."
             )
 
