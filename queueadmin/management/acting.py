@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -16,12 +17,21 @@ from queueadmin.broker import get_ledger_broker
 from queueadmin.conf import queue_settings
 from queueadmin.management import tables
 from queueadmin.management.looking import terms_of
-from queueadmin.management.shell import Options, Shell, ids_of, who
-from queueadmin.operations import OperationResult
+from queueadmin.management.shell import Options, Shell, WrongCommandLine, ids_of, who
+from queueadmin.models import Job
+from queueadmin.operations import CANCEL_REQUESTED, OperationResult
 from queueadmin.states import State
 
 _SELECTS = ("state", "queue", "actor", "tenant", "document", "user", "batch", "error", "since", "until")
 _CHOSEN_STATES = {"dead_letter": State.DEAD_LETTER, "failed": State.FAILED, "cancelled": State.CANCELLED}
+MOST = 100_000
+"""Jobs of a selection that are operated on unless --limit says otherwise."""
+_SO_ALREADY: dict[str, tuple[str, ...]] = {
+    "queued again": (State.PENDING,),
+    "cancelled, or asked to stop": (State.CANCELLED, CANCEL_REQUESTED),
+    "discarded": (State.CANCELLED,),
+}
+"""What an operation makes of jobs -> why it leaves alone those that are so already, which is no failure."""
 _Act = Callable[..., OperationResult]
 
 
@@ -44,10 +54,11 @@ def discard(shell: Shell, options: Options) -> bool:
 
 
 def _on_jobs(shell: Shell, options: Options, act: _Act, *, what: str, done: str, asks: str = "") -> bool:
-    wanted = _selected(options) if not options["ids"] else ids_of(options["ids"])
+    is_selection = _is_selection(options)
+    wanted = _selected(options) if is_selection else ids_of(options["ids"])
     if not wanted:
         return _report(shell, OperationResult(log_id=None, done=()), done, empty="No such jobs.")
-    if asks and not options["ids"] and not options["yes"]:
+    if asks and is_selection and not options["yes"]:
         warning = f"{len(wanted)} {_jobs(len(wanted))} will be changed: {asks}."
         if not shell.confirm([warning], asks):
             shell.err.write("Nothing was changed.")
@@ -57,28 +68,45 @@ def _on_jobs(shell: Shell, options: Options, act: _Act, *, what: str, done: str,
     return _report(shell, result, done)
 
 
+def _is_selection(options: Options) -> bool:
+    """Whether jobs are selected, not named. Raises WrongCommandLine for both and for neither."""
+    selects = bool(_states(options) or options["search"] or any(options.get(name) for name in _SELECTS))
+    if options["ids"] and (selects or options["limit"] is not None):
+        raise WrongCommandLine(
+            "Name jobs by their ids, or select them by options, not both: ids are taken as they are. Nothing was "
+            "changed. To narrow a selection to some ids: --search id:ID,ID."
+        )
+    if not options["ids"] and not selects:
+        raise WrongCommandLine("Say which jobs: ids, or a selection such as --dead-letter or --search; see --help.")
+    return selects
+
+
+def _states(options: Options) -> list[str]:
+    return [state.value for name, state in _CHOSEN_STATES.items() if options.get(f"is_{name}")]
+
+
 def _selected(options: Options) -> list[UUID]:
-    """The jobs that the options find, the oldest first. Raises CommandError when they say nothing."""
-    states = [state.value for name, state in _CHOSEN_STATES.items() if options.get(f"is_{name}")]
-    if not (states or options["search"] or any(options.get(name) for name in _SELECTS)):
-        raise CommandError("Say which jobs: ids, or a selection such as --dead-letter or --search; see --help.")
+    """The jobs that the options find, the oldest first."""
+    states = _states(options)
     terms = {**options, "search": [*([f"state:{','.join(states)}"] if states else []), *options["search"]]}
     found = search.everything(terms_of(terms), now=timezone.now())
-    return list(found.order_by("pk").values_list("pk", flat=True)[: options["limit"]])
+    return list(found.order_by("pk").values_list("pk", flat=True)[: options["limit"] or MOST])
 
 
 def _report(shell: Shell, result: OperationResult, done: str, *, empty: str = "") -> bool:
+    """Say what was done and what was left alone; False when some of that is not as it was asked to be."""
+    is_so = all(reason in _SO_ALREADY[done] for reason in result.refused.values())
     if shell.as_json:
         refused = {str(job_id): reason for job_id, reason in result.refused.items()}
         shell.print_json({"log_id": result.log_id, "done": result.done, "refused": refused})
-        return not result.refused
+        return is_so
     if result.done:
         shell.console.print(f"{len(result.done)} {_jobs(len(result.done))} {done}.")
     elif empty:
         shell.console.print(empty)
     for line in tables.refusals(result.refused):
         shell.err.write(f"left alone, {line}")
-    return not result.refused
+    return is_so
 
 
 def _jobs(count: int) -> str:
@@ -131,7 +159,7 @@ def drain_worker(shell: Shell, options: Options) -> bool:
         for result in results:
             state = "finishes what it has, and exits" if result.changed else "was asked already, or has ended"
             shell.console.print(tables.cell(f"{result.worker} {state}."))
-    return all(result.changed for result in results)
+    return True
 
 
 def repair(shell: Shell, options: Options) -> bool:
@@ -163,8 +191,25 @@ def cleanup(shell: Shell, options: Options) -> bool:
     name = queue_settings().cleanup_command
     if name not in get_commands():
         raise CommandError("This project has no clean-up: set QUEUEADMIN['CLEANUP_COMMAND'] to a management command.")
+    asks = options["include_dead_letters"] and not (options["dry_run"] or options["yes"])
+    if asks and not _may_clean(shell, options):
+        return False
     arguments = [f"--hours={options['hours']}"] if options["hours"] is not None else []
     arguments += [f"--{option.replace('_', '-')}" for option in ("dry_run", "include_dead_letters", "json")
                   if options[option]]  # fmt: skip
     call_command(name, *arguments, stdout=shell.out, stderr=shell.err)
     return True
+
+
+def _may_clean(shell: Shell, options: Options) -> bool:
+    """Ask before dead letters are emptied: unlike all else that a clean-up removes, they wait for a decision."""
+    found = Job.objects.filter(state=State.DEAD_LETTER, cleaned_at=None)
+    age = "older than the retention of completed jobs"
+    if options["hours"] is not None:
+        found = found.filter(finished_at__lt=timezone.now() - timedelta(hours=options["hours"]))
+        age = f"older than {options['hours']:g} h"
+    warning = f"Dead letters {age} will be emptied, at most {found.count():,}: they cannot be run again."
+    if shell.confirm([warning], "cleanup"):
+        return True
+    shell.err.write("Nothing was removed.")
+    return False

@@ -23,6 +23,13 @@ _WIDTH = 240
 Options = dict[str, Any]
 
 
+class WrongCommandLine(CommandError):
+    """What was written makes no sense, whatever the ledger holds: exit code 2, as for what argparse refuses."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, returncode=2)
+
+
 @dataclass(kw_only=True)
 class Shell:
     """Answers go to `out`, as tables or as JSON; questions, progress and complaints to `err`."""
@@ -61,13 +68,13 @@ class Shell:
 
 
 def ids_of(texts: Sequence[str]) -> list[UUID]:
-    """The jobs' ids. Raises CommandError for text that is none."""
+    """The jobs' ids. Raises WrongCommandLine for text that is none."""
     ids = []
     for text in texts:
         try:
             ids.append(UUID(text))
         except ValueError as error:
-            raise CommandError(
+            raise WrongCommandLine(
                 f"{text!r} is not a job's id: those look like {UUID(int=7 << 76 | 1 << 120)}."
             ) from error
     return ids

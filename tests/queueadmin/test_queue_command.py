@@ -225,7 +225,7 @@ def test_escape_sequences_in_an_error_message_do_not_reach_the_terminal() -> Non
 def test_an_id_that_is_none_is_said_to_be_none(command: str) -> None:
     with pytest.raises(CommandError, match=r"'42' is not a job's id") as caught:
         queue(command, "42")
-    assert caught.value.returncode == 1
+    assert caught.value.returncode == 2
 
 
 def test_status_of_an_unknown_id_is_an_error() -> None:
@@ -282,8 +282,32 @@ def test_a_selection_is_retried_and_the_rest_is_left_alone() -> None:
     assert {state_of(job) for job in (other, failed)} == {"pending"}
     assert queue("retry", "--dead-letter") == "No such jobs.\n"
     # And nothing at all is no selection
-    with pytest.raises(CommandError, match="Say which jobs"):
+    with pytest.raises(CommandError, match="Say which jobs") as caught:
         queue("retry")
+    assert caught.value.returncode == 2
+
+
+@pytest.mark.parametrize("command", ["retry", "cancel", "discard"])
+@pytest.mark.parametrize("selection", [["--queue", "other"], ["--search", "age>1h"], ["--limit", "5"]])
+def test_ids_and_a_selection_contradict_each_other(command: str, selection: list[str]) -> None:
+    # Given a job that each command would take, in another queue than is selected
+    job_id, _ = job_in(State.DEAD_LETTER)
+    # When / Then nothing is done, and it says what to write
+    with pytest.raises(CommandError, match="not both") as caught:
+        queue(command, str(job_id), *selection)
+    assert (caught.value.returncode, state_of(job_id)) == (2, "dead_letter")
+
+
+def test_what_is_so_already_is_no_failure() -> None:
+    # Given what was done before
+    cancelled, pending = job_in(State.CANCELLED)[0], submitted()
+    queue("pause", "q")
+    # When it is done once more / Then the exit code is 0, and what was left alone is said
+    assert f"left alone, {cancelled}: cancelled" in queue("cancel", str(cancelled))
+    assert f"left alone, {cancelled}: cancelled" in queue("discard", str(cancelled))
+    assert f"left alone, {pending}: pending" in queue("retry", str(pending))
+    assert queue("pause", "q") == "q is paused already.\n"
+    assert queue("cancel", "--queue", "nowhere") == "No such jobs.\n"
 
 
 @pytest.mark.parametrize(("command", "state", "after"), [
@@ -329,6 +353,29 @@ def test_cleanup_is_the_applications_own_command() -> None:
     assert Job.objects.filter(pk=new, cleaned_at=None).exists()
 
 
+def test_dead_letters_are_cleaned_up_after_a_question_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given
+    dead, _ = job_in(State.DEAD_LETTER)
+    Job.objects.filter(pk=dead).update(finished_at="2026-01-01T00:00:00Z")
+    including = ("cleanup", "--hours", "48", "--include-dead-letters")
+
+    def is_whole() -> bool:
+        return Job.objects.filter(pk=dead, cleaned_at=None).exists()
+
+    # When nobody is there to ask, or something else is typed / Then they stay
+    for typed in ("", "yes\n"):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        code, text = refused(*including)
+        assert (code, is_whole()) == (1, True)
+        assert "older than 48 h will be emptied, at most 1" in text
+    # A dry run asks nothing; the word does it
+    assert queue_json(*including, "--dry-run")["other_jobs"] == 1
+    monkeypatch.setattr(sys, "stdin", io.StringIO("cleanup\n"))
+    assert "Removed" in queue(*including)
+    assert not is_whole()
+    assert "Removed" in queue(*including, "--yes")
+
+
 def test_pause_and_resume() -> None:
     submitted()
     assert queue("pause", "q", "--reason", "upgrade") == "q is paused.\n"
@@ -355,7 +402,7 @@ def test_a_pause_ends_by_itself_and_a_drain_waits_for_what_runs() -> None:
 def test_periodic_jobs_are_listed_run_paused_and_resumed(broker: LedgerRedisBroker) -> None:
     dramatiq.actor(lambda: None, actor_name="nightly", broker=broker, queue_name="q", every_seconds=3600)
     assert queue("periodic", "run", "nightly") == "nightly is sent.\n"
-    assert refused("periodic", "run", "nightly") == (1, "nightly is under way already.\n")
+    assert queue("periodic", "run", "nightly") == "nightly is under way already.\n"
     assert queue_json("periodic", "pause", "nightly", "--reason", "noisy")["changed"]
     (row,) = queue_json("periodic")
     assert (row["actor"], row["reason"], row["every"]) == ("nightly", "noisy", 3600.0)
@@ -447,7 +494,7 @@ def test_a_limit_that_makes_no_sense_is_explained(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("wrong", [
     ["list", "--state", "nonsense"], ["list", "--limit", "0"], ["list", "--limit", "many"], ["stats", "--watch", "0"],
-    ["cleanup", "--hours", "-1"], ["nonsense"],
+    ["cleanup", "--hours", "-1"], ["nonsense"], ["list", "colour:red"], ["retry"], ["periodic", "run"],
 ])  # fmt: skip
 def test_a_wrong_command_line_is_code_2(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

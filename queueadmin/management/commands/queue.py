@@ -12,13 +12,15 @@ from django.db import InterfaceError, OperationalError
 from queueadmin.exceptions import QueueAdminError
 from queueadmin.management import acting, controls, limits, looking
 from queueadmin.management.quiet import without_info_lines
-from queueadmin.management.shell import Options, Shell
+from queueadmin.management.shell import Options, Shell, WrongCommandLine
+from queueadmin.search.language import SearchError
 from queueadmin.states import State
 
 _EPILOG = (
-    "Exit codes: 0 everything asked for was done; 1 something was refused, unknown, not confirmed or failed; "
-    "2 the command line was wrong; 130 stopped by Ctrl-C (what was done until then stays done). With --json, one JSON "
-    "document is printed to standard output; questions, progress and complaints go to standard error."
+    "Exit codes: 0 what was asked for is so now, also when nothing had to be changed (paused already, nothing pending, "
+    "a selection that finds no jobs); 1 something was refused, unknown, not confirmed or failed; 2 the command line "
+    "was wrong; 130 stopped by Ctrl-C (what was done until then stays done). With --json, one JSON document is printed "
+    "to standard output; questions, progress and complaints go to standard error."
 )
 
 _RUN: dict[str, Callable[[Shell, Options], bool]] = {
@@ -56,6 +58,8 @@ class Command(BaseCommand):
         shell = Shell(out=self.stdout, err=self.stderr, as_json=options["json"])
         try:
             done = _RUN[options["command"]](shell, options)
+        except SearchError as error:
+            raise WrongCommandLine(str(error)) from error
         except QueueAdminError as error:
             raise CommandError(str(error)) from error
         except (OperationalError, InterfaceError) as error:
@@ -88,7 +92,7 @@ def _add_acting(add: Callable[..., CommandParser]) -> None:
         retry.add_argument(
             f"--{name}", action="store_true", dest=f"is_{name.replace('-', '_')}", help=f"every {name} job that fits"
         )
-    _add_selection(retry, limit=100_000, positional=False)
+    _add_selection(retry)
     for name, text in (
         ("cancel", "Stop waiting and running jobs: named ones, or a selection."),
         ("discard", "Give dead letters up: named ones, or a selection."),
@@ -96,7 +100,7 @@ def _add_acting(add: Callable[..., CommandParser]) -> None:
         made = add(name, text, acts=True)
         made.add_argument("ids", nargs="*", metavar="ID")
         _add_yes(made)
-        _add_selection(made, limit=100_000, positional=False)
+        _add_selection(made)
     controls.add_pause_arguments(add("pause", "Let no worker take jobs from a queue.", acts=True))
     controls.add_drain_arguments(add("drain", "Pause a queue and wait until nothing of it runs.", acts=True))
     add("resume", "Let workers take jobs from a queue again.", acts=True).add_argument("queue", metavar="QUEUE")
@@ -116,17 +120,18 @@ def _add_acting(add: Callable[..., CommandParser]) -> None:
     cleanup = add("cleanup", "Remove what has outlived its retention, as runs by itself once an hour.")
     cleanup.add_argument("--hours", type=_hours, metavar="N", help="age of completed and cancelled jobs")
     cleanup.add_argument("--dry-run", action="store_true", help="only show what would be removed")
-    cleanup.add_argument("--include-dead-letters", action="store_true", help="dead letters of that age, too")
+    cleanup.add_argument("--include-dead-letters", action="store_true", help="dead letters of that age, too; asks")
+    _add_yes(cleanup)
 
 
 def _add_yes(parser: CommandParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def _add_selection(parser: CommandParser, *, limit: int, positional: bool = True) -> None:
-    """Which jobs: the filter language of the admin, and options for its commonest terms."""
+def _add_selection(parser: CommandParser, *, limit: int | None = None) -> None:
+    """Which jobs: the filter language of the admin, and options for its commonest terms. `limit`: of a list."""
     text = 'such as state:failed "error~timed out" age>2h; see docs/admin.md'
-    if positional:
+    if limit is not None:
         parser.add_argument("search", nargs="*", metavar="SEARCH", help=text)
     else:
         parser.add_argument("--search", action="append", default=[], metavar="SEARCH", help=text)
@@ -140,9 +145,8 @@ def _add_selection(parser: CommandParser, *, limit: int, positional: bool = True
     parser.add_argument("--error-code", dest="error", metavar="CODE")
     parser.add_argument("--since", metavar="TIME", help="created since: 2h, 3d, 2026-01-31 or 2026-01-31T14:30")
     parser.add_argument("--until", metavar="TIME", help="created before")
-    parser.add_argument(
-        "--limit", type=_limit, default=limit, metavar="N", help="at most this many (default %(default)s)"
-    )
+    most = acting.MOST if limit is None else limit
+    parser.add_argument("--limit", type=_limit, default=limit, metavar="N", help=f"at most this many (default {most})")
 
 
 def _limit(text: str) -> int:
