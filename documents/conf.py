@@ -6,6 +6,7 @@ setting, but `encryption` its keys.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from django.conf import settings
 
 from documents.extraction.base import Limits, Ocr
+from documents.extraction.errors import SandboxUnavailable
 from documents.extraction.sandbox import Sandbox
 from documents.storage import (
     DirectoryResultStore,
@@ -25,6 +27,8 @@ from documents.storage import (
     S3ResultStore,
     S3Store,
 )
+
+logger = logging.getLogger(__name__)
 
 RESULT_PREFIX = ".ingestion-results"
 """Where results lie in the bucket; documents below it do not exist for clients."""
@@ -121,11 +125,11 @@ def extraction_limits() -> Limits:
 
 _sandbox: Sandbox | None = None
 _sandbox_lock = threading.Lock()
-"""Two first documents at once must not make two pools, as lru_cache would let them."""
+"""Two documents at once must not make two pools, as lru_cache would let them."""
 
 
 def sandbox() -> Sandbox:
-    """The extraction children of this process: at most one per core. Made after the fork, at the first document."""
+    """The extraction children of this process: at most one per core. Made after the fork, at the first use."""
     global _sandbox
     with _sandbox_lock:
         if _sandbox is None:
@@ -138,6 +142,14 @@ def sandbox() -> Sandbox:
                 temp_root=work_directory(),
             )
         return _sandbox
+
+
+def warm_sandbox() -> None:
+    """Start the first child and log which protections it was granted; the first document finds it ready."""
+    try:
+        sandbox().protections()
+    except (SandboxUnavailable, OSError) as error:  # OSError: a directory; the check of directories names it
+        logger.warning("extraction sandbox cannot start", extra={"error": str(error)})
 
 
 def close_sandbox() -> None:

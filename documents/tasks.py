@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Collection
 from typing import Any
 
 import dramatiq
@@ -15,6 +17,7 @@ from documents.exceptions import DocumentError
 from documents.extraction.base import Options
 from documents.workspace import Workspace
 from queueadmin.broker import get_ledger_broker
+from queueadmin.conf import queue_settings
 from queueadmin.context import current_job
 from queueadmin.metering import register as register_meter
 
@@ -104,7 +107,7 @@ _workspace = Workspace(conf.work_directory())
 
 
 def tools() -> pipeline.Tools:
-    """What this process ingests with; the parts are made at the first document."""
+    """What this process ingests with; what is not there yet is made at the first document."""
     return pipeline.Tools(
         store=conf.document_store(),
         results=conf.result_store(),
@@ -114,14 +117,23 @@ def tools() -> pipeline.Tools:
     )
 
 
-class CloseTools(Middleware):
-    """Ends the extraction children when the worker has drained: multiprocessing runs no atexit handlers."""
+class ExtractionLife(Middleware):
+    """Begins and ends the extraction children with their worker process, which takes jobs of `queues` (none: all)."""
+
+    def __init__(self, queues: Collection[str]) -> None:
+        self._queues = queues
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        """Start the first child, which says what the kernel grants; beside the boot, so that nobody waits for it."""
+        if not self._queues or settings.QUEUE_NAME in self._queues:
+            threading.Thread(target=conf.warm_sandbox, name="extraction-start", daemon=True).start()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """End them when the worker has drained: multiprocessing runs no atexit handlers."""
         conf.close_sandbox()
         _workspace.close()
 
 
-dramatiq.get_broker().add_middleware(CloseTools())
+dramatiq.get_broker().add_middleware(ExtractionLife(queue_settings().queues))
 # No periodic actor: a job every second that mostly finds nothing to do would fill the ledger.
 get_ledger_broker().add_chore("batches", every_seconds=1.0, run=Finisher().look)

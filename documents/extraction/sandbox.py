@@ -13,7 +13,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from documents.extraction.base import Extraction, Identity, Limits, Options, Progress
@@ -157,13 +157,13 @@ class Sandbox:
             raise
         with self._changed:
             self._busy.add(child)
-            closed = self._closed
+            closed, told = self._closed, self._told
+            self._told = True
         if closed:
             self.release(child, reuse=False)
             raise SandboxUnavailable("The extraction sandbox is shutting down.")
-        if not self._told:
-            self._told = True
-            logger.info("extraction sandbox", extra={"protections": child.protections, "children": self.size})
+        if not told:
+            logger.info("extraction sandbox", extra={"children": self.size, **granted_and_refused(child.protections)})
         return child
 
     def _spawn(self) -> ChildProcess:
@@ -189,6 +189,15 @@ class Sandbox:
             self._changed.notify_all()
         if not keep:
             child.dispose()
+
+
+def granted_and_refused(protections: Mapping[str, str]) -> dict[str, list[str]]:
+    """The protections for a line of log: names of those that were granted, and of the others with the reason."""
+    refused = {name: outcome for name, outcome in protections.items() if outcome.startswith("refused")}
+    return {
+        "granted": [name for name in protections if name not in refused],
+        "refused": [f"{name} ({outcome.removeprefix('refused: ')})" for name, outcome in refused.items()],
+    }
 
 
 def _ignore(stage: str, done: int | None, total: int | None) -> None:

@@ -15,6 +15,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 SENTENCES: Mapping[str, str] = {
     "worker started": "worker {worker} started: {threads} threads for the queues {queues}",
+    "extraction sandbox": "extraction sandbox of up to {children} processes; the kernel grants {granted}",
     "worker stopped": "worker {worker} stopped",
     "job started": "processing task, attempt {attempt} of {of}",
     "job completed": "task completed in {ms:,} ms",

@@ -1,11 +1,13 @@
 """The actors, run by a real worker: what their failures look like in the log."""
 
 import logging
+import threading
 
 import dramatiq
 import pytest
+from django.conf import settings
 
-from documents import services
+from documents import conf, services, tasks
 from queueadmin.broker import get_ledger_broker
 from queueadmin.models import Job
 from queueadmin.states import State
@@ -36,6 +38,24 @@ def test_expected_failures_are_lines_and_no_tracebacks(
     (said,) = [record for record in caplog.records if record.name == "documents.callbacks.delivery"]
     assert (said.levelname, said.__dict__["code"], said.__dict__["attempt"]) == ("WARNING", "callback_refused", 1)
     assert "secret-path" not in caplog.text + str(said.__dict__)
+
+
+def test_a_worker_says_at_its_start_what_the_kernel_grants(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "documents.extraction.sandbox")
+    # Given a process that takes no documents: it starts nothing
+    tasks.ExtractionLife(["webhooks"]).after_process_boot(get_ledger_broker())
+    assert "extraction-start" not in [thread.name for thread in threading.enumerate()]
+    # When one that takes them starts
+    tasks.ExtractionLife([settings.QUEUE_NAME]).after_process_boot(get_ledger_broker())
+    try:
+        wait_until(lambda: caplog.records, what="the line about the sandbox")
+    finally:
+        conf.close_sandbox()
+    # Then it has said what its children may not do, and why where they may, before there was any document
+    (said,) = caplog.records
+    assert "memory" in said.__dict__["granted"]
+    assert all("(" in refused for refused in said.__dict__["refused"])
+    assert said.__dict__["children"] >= 1
 
 
 def test_retention_is_on_the_dispatchers_timetable() -> None:

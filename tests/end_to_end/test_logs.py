@@ -47,6 +47,9 @@ def test_each_step_is_one_line_with_ids_and_without_secrets_or_text(service: Ser
         "job started", "downloading from storage", "downloaded", "extracting", "extracted", "stored", "job completed",
     ]  # fmt: skip
     (name,) = {line["worker"] for line in lines if line["event"] == "worker started"}
+    # The worker said once what its extraction was granted
+    (sandbox,) = [line for line in lines if line["event"] == "extraction sandbox"]
+    assert "memory" in sandbox["granted"]
     for step in steps:
         assert ids_of(step) == {
             "task_id": str(good), "document_id": "doc-1", "attempt": 1, "worker": name, "request_id": "r-1",
