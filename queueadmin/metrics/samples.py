@@ -66,8 +66,8 @@ def _of_queues(ledger: Ledger, named: Iterable[str]) -> Iterator[Sample]:
 
 def _of_workers(ledger: Ledger) -> Iterator[Sample]:
     alive = [worker for worker in ledger.workers if worker.state == "alive"]
-    for state in ("alive", "silent"):
-        yield _gauge("queueadmin_workers", sum(worker.state == state for worker in ledger.workers), state)
+    yield _gauge("queueadmin_workers", len(alive), "alive")
+    yield _gauge("queueadmin_workers", sum(worker.is_silent for worker in ledger.workers), "silent")
     busy = sum(worker.busy for worker in alive)
     yield _gauge("queueadmin_worker_threads", busy, "busy")
     yield _gauge("queueadmin_worker_threads", max(0, sum(worker.threads for worker in alive) - busy), "idle")

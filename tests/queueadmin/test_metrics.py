@@ -185,8 +185,15 @@ def test_workers_their_threads_and_what_they_do_not_know(scraper: Scraper) -> No
     presence.beat(2, busy=1, unwritten=1, writer_lag=0.5)
     submitted(actor="old")
     submitted(actor="act")
+    # And one that was judged dead, one that was so long ago, and one that signed off
+    a_worker(4, silent_for=60)
+    a_worker(5, silent_for=7200)
+    for worker_id in (4, 5):
+        presence.bury(worker_id, silent_for=10)
+    a_worker(6)
+    presence.mark_stopped(6)
     # Then
-    assert scraper.values("queueadmin_workers") == {("alive",): 2, ("silent",): 1}
+    assert scraper.values("queueadmin_workers") == {("alive",): 2, ("silent",): 2}
     assert scraper.values("queueadmin_worker_threads") == {("busy",): 4, ("idle",): 4}
     assert scraper.value("queueadmin_queue_workers", "q") == 2
     assert scraper.value("queueadmin_unwritten_outcomes") == 8
