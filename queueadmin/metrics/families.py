@@ -54,7 +54,7 @@ LEDGER = (
     gauge("queueadmin_unknown_actor_jobs", "Pending jobs whose actor no live worker knows.", "actor"),
     gauge("queueadmin_queue_paused", "1 while an operator has paused the queue.", "queue"),
     gauge("queueadmin_queue_workers", "Live worker processes that take jobs from the queue.", "queue"),
-    gauge("queueadmin_workers", "Worker processes: alive, or fallen silent within the last hour without signing off.", "state"),
+    gauge("queueadmin_workers", "Worker processes: alive, or silent and not signed off, for up to an hour.", "state"),
     gauge("queueadmin_worker_threads", "Threads of the live workers, busy or idle.", "state"),
     gauge("queueadmin_unwritten_outcomes", "Outcomes that the live workers have not committed yet."),
     gauge("queueadmin_writer_lag_seconds", "How long the oldest of these has waited."),
