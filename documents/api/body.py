@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
@@ -18,6 +19,7 @@ MAX_DEPTH = 32
 because error messages, `repr` and comparisons recurse."""
 _CHUNK_BYTES = 64 * 1024
 _DRAIN_BYTES = 16 * 1024 * 1024
+_SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_INTEGER = 2**63 - 1
 """Beyond it, and below its negative, no database and few clients can read an integer."""
 
@@ -120,7 +122,7 @@ def _unstorable_scalar(item: Any) -> str:
     if isinstance(item, str):
         if "\x00" in item:
             return "It holds a NUL character."
-        if any("\ud800" <= character <= "\udfff" for character in item):
+        if _SURROGATE.search(item):
             return "It holds half of a surrogate pair."
     elif isinstance(item, float) and not math.isfinite(item):
         return "It holds a number that is out of range."

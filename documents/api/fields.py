@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from django.core.validators import MaxLengthValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -47,6 +48,8 @@ class PlainText(serializers.CharField):
 
     def __init__(self, *, max_length: int, **kwargs: Any) -> None:
         super().__init__(max_length=max_length, trim_whitespace=False, **kwargs)
+        # Those for NUL and surrogates as well have nothing left to find, and were a tenth of a batch's time.
+        self.validators = [item for item in self.validators if isinstance(item, MaxLengthValidator)]
 
     def shown(self) -> dict[str, Any]:
         """Its schema in the OpenAPI document."""

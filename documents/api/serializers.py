@@ -80,6 +80,22 @@ class Submission(serializers.Serializer[Any]):
     )
     options = ReadingOptions(required=False, allow_null=True)
 
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """As Django REST framework has it, without what these fields do not use: half of a batch's time was its."""
+        if not isinstance(data, dict):
+            self.fail("invalid", datatype=type(data).__name__)
+        found, errors = {}, {}
+        for name, field in self.fields.items():
+            if name not in data and not field.required:
+                continue
+            try:
+                found[name] = field.run_validation(data.get(name, serializers.empty))
+            except serializers.ValidationError as error:
+                errors[name] = error.detail
+        if errors:
+            raise serializers.ValidationError(errors)
+        return found
+
 
 class UploadFields(Submission):
     """A submission whose document comes with it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from uuid import UUID
 
 from documents.exceptions import InvalidKey
@@ -13,6 +13,8 @@ MAX_KEY_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
 """NAME_MAX of Linux and macOS file systems."""
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Unicode's categories Cc, Zl and Zp."""
 
 UPLOAD_PREFIX = ".ingestion-uploads/"
 """Where documents lie that came through our own upload endpoint: .ingestion-uploads/<tenant>/<task id>/<file name>.
@@ -60,7 +62,7 @@ def _problem(key: str) -> str:
         return "is not valid Unicode"
     if len(encoded) > MAX_KEY_BYTES:
         return f"is longer than {MAX_KEY_BYTES} bytes"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in key):
+    if _CONTROL.search(key):
         return "contains a control character"
     if "\\" in key:
         return "contains a backslash"
