@@ -12,6 +12,7 @@ from django.core.exceptions import BadRequest, ValidationError
 from django.forms import CheckboxInput, Media
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from queueadmin import display
 from queueadmin.filters import BoundedPaginator
@@ -32,7 +33,16 @@ class GuardedAdmin(_ModelAdmin):
         """Back to the list without filters, as Django does with those that it does not know."""
         if any("\0" in value for _, values in request.GET.lists() for value in values):
             raise IncorrectLookupParameters
-        return super().get_changelist_instance(request)
+        changes = super().get_changelist_instance(request)
+        changes.title = capfirst(str(self.opts.verbose_name_plural))  # "Select job to view" says nothing of the list
+        return changes
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Asked by the fields that complete what is typed, too, without a list."""
+        if "\0" in search_term:
+            return queryset.none(), False
+        found: tuple[Any, bool] = super().get_search_results(request, queryset, search_term)
+        return found
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         return None if "\0" in object_id else super().get_object(request, object_id, from_field)
@@ -46,7 +56,7 @@ class GuardedAdmin(_ModelAdmin):
     def _require_key(self, key: str) -> None:
         """Raises BadRequest for what no row's key can be."""
         try:
-            self.opts.pk.to_python(key)
+            self.opts.pk.run_validators(self.opts.pk.to_python(key))
         except ValidationError as error:
             raise BadRequest("The keys of the selected rows are damaged.") from error
         if "\0" in key:

@@ -5,18 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
-from django.urls import URLPattern, URLResolver
+from django.contrib.contenttypes.views import shortcut
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver, path
 
 from queueadmin.pages.base import url
 from queueadmin.pages.table import PAGES
+
+
+def view_on_site(request: HttpRequest, content_type_id: str, object_id: str) -> HttpResponse:
+    """Django's way from a row to its page outside the admin; an id that no row can have is not found."""
+    if "\0" in content_type_id + object_id:
+        raise Http404("No row has such an id.")
+    try:
+        return shortcut(request, content_type_id, object_id)
+    except ValidationError as error:
+        raise Http404("No row has such an id.") from error
 
 
 class ControlPlaneSite(AdminSite):
     """The default admin site of a project that names `queueadmin.apps.ControlPlaneConfig` in its INSTALLED_APPS."""
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        return [*(page.pattern(self) for page in PAGES), *super().get_urls()]
+        shown = path("r/<str:content_type_id>/<str:object_id>/", self.admin_view(view_on_site), name="view_on_site")
+        return [*(page.pattern(self) for page in PAGES), shown, *super().get_urls()]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Django's list, after the pages that this person may see."""

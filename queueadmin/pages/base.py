@@ -17,7 +17,10 @@ from queueadmin import inspection
 from queueadmin.broker import get_ledger_broker
 
 View = Callable[..., dict[str, Any] | HttpResponseBase]
-"""Takes the request and what the path captures; returns the template's context, or an answer of its own."""
+"""Takes the request and what the path captures; returns the template's context, or an answer of its own.
+
+`status` in the context is that of the answer.
+"""
 
 LIVE_SECONDS = 5
 """How often a page that shows the present fetches itself again."""
@@ -70,7 +73,7 @@ class Page:
             "page": self,
             "live_seconds": LIVE_SECONDS if self.is_live else 0,
         }
-        return TemplateResponse(request, template, shared | context)
+        return TemplateResponse(request, template, shared | context, status=context.get("status"))
 
 
 def url(name: str, *arguments: object) -> str:

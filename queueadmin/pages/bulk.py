@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
@@ -60,7 +60,12 @@ def bulk_new(request: HttpRequest) -> dict[str, Any] | HttpResponse:
         as_of, newest = _frozen(given)
         planned = bulk.plan(name, given.get("q", ""), now=as_of, up_to=newest)
     except SearchError as error:
-        raise BadRequest(str(error)) from error
+        return {
+            "title": f"{label} all matching jobs?",
+            "problem": str(error),
+            "search": given.get("q", ""),
+            "status": 400,
+        }
     shown = {
         "plan": planned, "label": label, "explanation": explanation, "needs_priority": name == "priority",
         "lowest": LOWEST_PRIORITY, "highest": HIGHEST_PRIORITY, "reason_from": bulk.REASON_FROM,

@@ -116,9 +116,19 @@ def test_what_cannot_be_done_is_explained_and_does_nothing() -> None:
         "A priority is"
         in operator.post(NEW, {"operation": "priority", "eligible": "101", "reason": "x", "priority": "high"}).text
     )
-    assert operator.get(NEW, {"operation": "cancel", "q": "colour:red"}).status_code == 400
     assert operator.get(NEW, {"operation": "explode"}).status_code == 404
     assert operator.get(url("bulk", "00000000-0000-0000-0000-000000000000")).status_code == 404
+    assert not BulkOperation.objects.exists()
+
+
+def test_an_unreadable_search_gets_a_page_that_leads_to_where_it_is_corrected() -> None:
+    submitted()
+    operator = client_with(*OPERATOR)
+    for answer in (operator.get(NEW, {"operation": "cancel", "q": "colour:red"}),
+                   operator.post(NEW, {"operation": "cancel", "q": "colour:red", "eligible": "1"})):  # fmt: skip
+        assert answer.status_code == 400
+        assert "There is no field &#x27;colour&#x27;" in answer.text
+        assert "/admin/queueadmin/job/?q=colour%3Ared" in answer.text
     assert not BulkOperation.objects.exists()
 
 

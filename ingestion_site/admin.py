@@ -1,0 +1,19 @@
+"""Django's own lists of people and groups, guarded like all others of this site."""
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+
+from queueadmin.ledger_admin import GuardedAdmin
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class PeopleAdmin(GuardedAdmin, UserAdmin):
+    """Django's, whatever an address or a form says."""
+
+
+@admin.register(Group)
+class GroupsAdmin(GuardedAdmin, GroupAdmin):
+    """Django's, whatever an address or a form says."""
