@@ -190,9 +190,9 @@ def live_depths(actor: str | None = None, partition_key: str | None = None) -> d
     return _by_queue(_ALIVE, sorted(LIVE), actor=actor, partition_key=partition_key)
 
 
-def open_depths() -> dict[str, dict[str, int]]:
+def open_depths(partition_key: str | None = None) -> dict[str, dict[str, int]]:
     """Queue name -> open jobs by state, without completed and cancelled; queues without any are left out."""
-    return _by_queue(_OPEN, OPEN_STATES)
+    return _by_queue(_OPEN, OPEN_STATES, partition_key=partition_key)
 
 
 def open_counts() -> list[Row]:
@@ -295,23 +295,30 @@ def _in_use() -> set[str]:
     return {row["queue"] for row in sql.query(" UNION ".join(parts))}
 
 
-def queues(open_jobs: Sequence[Row] | None = None) -> list[QueueSummary]:
-    """The known queues and those with failed jobs, by name. `open_jobs` are `open_counts`, by whoever has them."""
-    depths = open_depths() if open_jobs is None else summed_by("queue", open_jobs)
+def queues(open_jobs: Sequence[Row] | None = None, *, partition_key: str | None = None) -> list[QueueSummary]:
+    """The known queues and those with failed jobs, by name; with a `partition_key`, their jobs are that partition's.
+
+    `open_jobs` are `open_counts`, by whoever has them.
+    """
+    depths = open_depths(partition_key) if open_jobs is None else summed_by("queue", open_jobs)
     controls = {control.queue: control for control in QueueControl.objects.all()}
     alive = _alive()
     return [
-        _summary(name, depths.get(name), controls.get(name), sum(name in worker.queues for worker in alive))
+        _summary(
+            name, depths.get(name), controls.get(name), sum(name in worker.queues for worker in alive), partition_key
+        )
         for name in sorted(_declared() | _served(alive) | set(controls) | set(depths))
     ]
 
 
-def _summary(name: str, counts: dict[str, int] | None, control: QueueControl | None, workers: int) -> QueueSummary:
+def _summary(
+    name: str, counts: dict[str, int] | None, control: QueueControl | None, workers: int, partition_key: str | None
+) -> QueueSummary:
     counts = counts or dict.fromkeys((str(state) for state in OPEN_STATES), 0)
     return QueueSummary(
         name=name,
         counts=counts,
-        oldest_pending_seconds=oldest_pending_seconds(name) if counts[State.PENDING] else None,
+        oldest_pending_seconds=oldest_pending_seconds(name, None, partition_key) if counts[State.PENDING] else None,
         paused_at=control.paused_at if control else None,
         paused_by=control.paused_by if control else "",
         reason=control.reason if control else "",

@@ -62,7 +62,7 @@ class DeadLetterQuery(serializers.Serializer[Any]):
 
 
 class QueueState(serializers.Serializer[Any]):
-    """A queue: what waits and runs in it, of all tenants, and what operators set."""
+    """A queue: what waits and runs in it, as far as the key reaches, and what operators set."""
 
     name = serializers.CharField()
     pending = serializers.IntegerField()
@@ -75,7 +75,7 @@ class QueueState(serializers.Serializer[Any]):
     is_paused = serializers.BooleanField()
     paused_at = serializers.DateTimeField(allow_null=True)
     resume_at = serializers.DateTimeField(allow_null=True, help_text="When it resumes by itself.")
-    reason = serializers.CharField(allow_blank=True, help_text="Why it is paused.")
+    reason = serializers.CharField(allow_blank=True, help_text="Why it is paused; for keys for all tenants.")
     workers = serializers.IntegerField(help_text="Live worker processes that take jobs from it.")
     concurrency_limit = serializers.IntegerField(allow_null=True, help_text="Most of its jobs that run at once.")
 
@@ -150,7 +150,7 @@ class WorkerStates(serializers.Serializer[Any]):
     workers = WorkerState(many=True)
 
 
-def queue(found: QueueSummary) -> dict[str, Any]:
+def queue(found: QueueSummary, *, reasons: bool) -> dict[str, Any]:
     """Without who paused it: operators are the service's own affair."""
     return {
         "name": found.name,
@@ -159,7 +159,7 @@ def queue(found: QueueSummary) -> dict[str, Any]:
         "is_paused": found.is_paused,
         "paused_at": found.paused_at,
         "resume_at": found.resume_at,
-        "reason": found.reason,
+        "reason": found.reason if reasons else "",
         "workers": found.workers,
         "concurrency_limit": found.concurrency_limit,
     }

@@ -1,7 +1,7 @@
 """Operating the queues by script: what an operator does in the admin or at a shell, through the same operations.
 
-Queues are shared by all tenants. So a key of one tenant among several sees how they stand, and its own dead letters;
-what would touch others' jobs takes a key for all tenants (docs/adr/0019).
+Queues are shared by all tenants. So a key of one tenant among several sees its own jobs in them, and acts on its own
+dead letters; what concerns others' jobs, or the installation, takes a key for all tenants (docs/adr/0019).
 """
 
 from __future__ import annotations
@@ -54,6 +54,15 @@ def _reach(request: Request) -> str | None:
     return None if reaches_all(caller) else caller.tenant
 
 
+def _states(request: Request) -> dict[str, dict[str, Any]]:
+    """Each queue by its name, as far as the caller may see. A reason is an operator's word to operators: it may name
+    another tenant.
+    """
+    tenant = _reach(request)
+    found = selectors.queues(partition_key=tenant)
+    return {queue.name: shapes.queue(queue, reasons=tenant is None) for queue in found}
+
+
 def _who(request: Request, asked: dict[str, Any]) -> Who:
     return {"by": str(caller_of(request)), "source": "api", "reason": asked.get("reason", "")}
 
@@ -67,8 +76,8 @@ class Queues(QueueView):
         responses={200: shapes.QueueStates, **schema.problems(401, 403, 405, 500, 503)},
     )
     def get(self, request: Request) -> Response:
-        """How each stands, over all tenants."""
-        return Response({"queues": [shapes.queue(found) for found in selectors.queues()]})
+        """How each stands: over all tenants with a key for them, else for the key's own."""
+        return Response({"queues": list(_states(request).values())})
 
 
 @extend_schema(parameters=[OpenApiParameter("queue", OpenApiTypes.STR, OpenApiParameter.PATH)])
@@ -76,12 +85,11 @@ class OneQueue(QueueView):
     """An endpoint of one queue."""
 
 
-def _state_of(queue: str) -> Response:
-    found = selectors.queues()
-    for summary in found:
-        if summary.name == queue:
-            return Response(shapes.queue(summary))
-    raise UnknownQueue(queue, [summary.name for summary in found])
+def _state_of(request: Request, queue: str) -> Response:
+    found = _states(request)
+    if queue not in found:
+        raise UnknownQueue(queue, list(found))
+    return Response(found[queue])
 
 
 class Queue(OneQueue):
@@ -93,8 +101,8 @@ class Queue(OneQueue):
         responses={200: shapes.QueueState, **schema.problems(401, 403, 404, 405, 500, 503)},
     )
     def get(self, request: Request, queue: str) -> Response:
-        """How it stands, over all tenants."""
-        return _state_of(queue)
+        """How it stands: over all tenants with a key for them, else for the key's own."""
+        return _state_of(request, queue)
 
 
 class Pause(OneQueue):
@@ -115,7 +123,7 @@ class Pause(OneQueue):
         _require_all_tenants(request)
         asked: dict[str, Any] = _pause.run_validation(request.data)
         operations.pause(queue, resume_at=asked.get("resume_at"), **_who(request, asked))
-        return _state_of(queue)
+        return _state_of(request, queue)
 
 
 class Resume(OneQueue):
@@ -132,7 +140,7 @@ class Resume(OneQueue):
         """Let workers take jobs from it again. Repeating it is harmless. Needs a key for all tenants."""
         _require_all_tenants(request)
         operations.resume(queue, **_who(request, _operation.run_validation(request.data)))
-        return _state_of(queue)
+        return _state_of(request, queue)
 
 
 class Purge(OneQueue):
@@ -231,5 +239,6 @@ class Workers(QueueView):
         responses={200: shapes.WorkerStates, **schema.problems(401, 403, 405, 500, 503)},
     )
     def get(self, request: Request) -> Response:
-        """Live worker processes, and those that fell silent within the hour."""
+        """Live worker processes, and those that fell silent within the hour. Needs a key for all tenants."""
+        _require_all_tenants(request)
         return Response({"workers": [shapes.worker(found) for found in selectors.workers()]})

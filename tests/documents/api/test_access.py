@@ -141,6 +141,51 @@ def test_what_belongs_to_another_tenant_is_a_404_like_what_does_not_exist(
     assert Job.objects.order_by("pk").values_list("state", "cancel_requested_at", "cleaned_at")[::1] == before
 
 
+READING = [item for item in ENDPOINTS if item[0] == "get" and item not in OF_SOMETHING and item[1] != STATS]
+"""What names nothing of one tenant's. The stats count the tasks of all tenants for the scope `operate`, by contract."""
+
+
+@pytest.mark.parametrize(("method", "route", "view"), READING, ids=[route for _, route, _ in READING])
+def test_whatever_another_tenant_does_changes_nothing_in_what_a_key_reads(
+    make_api: Callable[..., Api], method: str, route: str, view: Any
+) -> None:
+    # Given a key that may do everything for its tenant, of several
+    theirs, mine = make_api(), make_api(tenant="acme")
+    before = call(mine, method, route, "document_ingestion")
+    # When another tenant has tasks in every state, a batch, an endpoint, and a delivery
+    for state in State:
+        if state != State.SCHEDULED:
+            task_in(state, callback_url="https://example.org/theirs")
+    a_batch(State.PENDING)
+    a_delivery(State.PENDING)
+    theirs.post("/api/documents/webhook", {"url": "https://example.org/theirs"}, method="PUT")
+    # Then
+    after = call(mine, method, route, "document_ingestion")
+    assert (after.status_code, after.json()) == (before.status_code, before.json())
+
+
+NAMING_IN_THE_BODY = [item for item in ENDPOINTS if item[0] == "post" and item not in OF_SOMETHING]
+
+
+@pytest.mark.parametrize(
+    ("method", "route", "view"), NAMING_IN_THE_BODY, ids=[route for _, route, _ in NAMING_IN_THE_BODY]
+)
+def test_naming_anothers_jobs_in_a_body_changes_none_of_them(
+    make_api: Callable[..., Api], method: str, route: str, view: Any
+) -> None:
+    # Given jobs of one tenant of two, and all a body could say of them
+    make_api()
+    theirs = [task_in(state) for state in State if state != State.SCHEDULED]
+    body = {**submission(), "documents": [submission()], "ids": [str(task) for task in theirs], "depth": 1}
+    before = {job.pk: job.state for job in Job.objects.all()}
+    # When a key of another may do everything for its own
+    answered = make_api(tenant="acme").post(PARAMETER.sub("document_ingestion", route), body)
+    # Then they stand as they stood, and no state of theirs is told
+    assert answered.status_code < 500
+    assert {pk: state for pk, state in Job.objects.values_list("pk", "state") if pk in before} == before
+    assert set(answered.json().get("refused", {}).values() if route.startswith("/api/queues/") else ()) <= {"not_found"}
+
+
 CHANGING_QUEUES = [item for item in ENDPOINTS if item[0] != "get" and SHARED & set(PARAMETER.findall(item[1]))]
 
 

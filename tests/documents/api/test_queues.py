@@ -181,12 +181,15 @@ def test_the_key_of_one_tenant_among_several_does_not_touch_a_queue(acme: Api, p
     assert not OperationLog.objects.exists()
 
 
-def test_the_key_of_one_tenant_among_several_sees_counts_and_its_own_dead_letters(acme: Api) -> None:
-    # Given
+def test_the_key_of_one_tenant_among_several_sees_and_acts_on_its_own_jobs_alone(acme: Api, for_all: Api) -> None:
+    # Given dead letters of two tenants, and a queue that was paused because of one of them
     mine, theirs = dead("acme"), dead()
+    for_all.post(f"{QUEUE}/pause", {"reason": "default floods us"})
     # Then
-    assert acme.get(QUEUE).json()["dead_letter"] == 2
-    assert acme.get("/api/queues/workers").status_code == 200
+    shown = acme.get(QUEUE).json()
+    assert (shown["dead_letter"], shown["is_paused"], shown["reason"]) == (1, True, "")
+    assert (for_all.get(QUEUE).json()["dead_letter"], for_all.get(QUEUE).json()["reason"]) == (2, "default floods us")
+    assert_problem(acme.get("/api/queues/workers"), 403, "needs_all_tenants")
     assert [letter["job_id"] for letter in acme.get(DEAD).json()["dead_letters"]] == [str(mine)]
     # When
     body = acme.post(f"{DEAD}/discard", {"ids": [str(mine), str(theirs)]}).json()
