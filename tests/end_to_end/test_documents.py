@@ -9,6 +9,7 @@ from documents.storage import DirectoryResultStore
 from queueadmin.models import Job, JobProgress
 from queueadmin.states import TERMINAL
 from tests.end_to_end.service import Service
+from tests.receivers import answer, receiver
 from tests.servers import wait_until
 from tests.slow_documents import long_pdf
 
@@ -87,14 +88,23 @@ def test_a_long_document_shows_how_far_it_is_while_it_is_read(service: Service) 
     assert pages == sorted(pages)
 
 
-def test_a_passing_fault_is_tried_again_and_then_becomes_a_dead_letter(service: Service, free_port: int) -> None:
-    # Given an object store that nobody answers for
-    task = service.submit("a.txt", max_attempts=2)
-    # When a worker tries
-    service.worker(
-        S3_ENDPOINT_URL=f"http://127.0.0.1:{free_port}", S3_BUCKET="b", S3_ACCESS_KEY_ID="k", S3_SECRET_ACCESS_KEY="s"
-    )
-    job = service.one(task, seconds=40)
-    # Then it was tried as often as allowed, and waits for a person
-    assert (job.state, job.error_code, job.failures) == ("dead_letter", "storage_unavailable", 2)
-    assert service.edges(task) == ["submit", "claim", "retry_later", "promote", "claim", "bury"]
+def test_a_passing_fault_is_tried_again_becomes_a_dead_letter_and_is_announced(
+    service: Service, free_port: int
+) -> None:
+    # Given an object store that nobody answers for, and somebody who wants to know
+    with receiver(answer(204)) as server:
+        task = service.submit("a.txt", max_attempts=2, callback_url=server.url)
+        # When a worker tries
+        service.worker(
+            S3_ENDPOINT_URL=f"http://127.0.0.1:{free_port}", S3_BUCKET="b", S3_ACCESS_KEY_ID="k",
+            S3_SECRET_ACCESS_KEY="s", WEBHOOK_ALLOW_PRIVATE="true",
+        )  # fmt: skip
+        job = service.one(task, seconds=40)
+        # Then it was tried as often as allowed, and waits for a person
+        assert (job.state, job.error_code, job.failures) == ("dead_letter", "storage_unavailable", 2)
+        assert service.edges(task) == ["submit", "claim", "retry_later", "promote", "claim", "bury"]
+        # And its end was told once
+        assert service.one(Job.objects.get(parent_id=task).pk).state == "completed"
+    (event,) = [json.loads(received.body) for received in server.received]
+    assert (event["type"], event["data"]["status"]) == ("task.dead_letter", "dead_letter")
+    assert (event["data"]["error"]["code"], event["data"]["result"]) == ("storage_unavailable", None)
