@@ -71,6 +71,27 @@ def test_a_failure_inside_leaves_the_batch_as_it_was() -> None:
     assert JobEvent.objects.filter(job_id=job_id).count() == 3
 
 
+@pytest.mark.parametrize(("seconds_each", "first"), [(0.02, [50, 25, 12, 10, 10]), (0.0, [50, 63, 79, 99, 109])])
+def test_batches_are_small_where_the_database_is_slow(seconds_each: float, first: list[int]) -> None:
+    # Given many expired jobs, and a database that takes so long for each
+    template, _ = job_in(State.COMPLETED)
+    job = Job.objects.get(pk=template)
+    copies = [Job(**{f.attname: getattr(job, f.attname) for f in Job._meta.concrete_fields}) for _ in range(399)]
+    for copy in copies:
+        copy.pk = uuid7()
+    Job.objects.bulk_create(copies)
+    passed = 0.0
+
+    def take_time(ids: Sequence[uuid.UUID]) -> None:
+        nonlocal passed
+        passed += seconds_each * len(ids)
+
+    # When they are emptied
+    sizes = [len(b.ids) for b in retention.clean(AT_ONCE, within=take_time, now=LATER, clock=lambda: passed)]
+    # Then batches become smaller down to the least, or larger where it is quick
+    assert (sizes[:5], sum(sizes)) == (first, 400)
+
+
 @pytest.mark.parametrize("state", [State.PENDING, State.SCHEDULED, State.RETRYING, State.PROCESSING, State.DEAD_LETTER])
 def test_a_follow_up_that_is_undelivered_protects_its_parent(state: State) -> None:
     parent, _ = job_in(State.COMPLETED)

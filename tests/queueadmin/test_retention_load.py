@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
+from collections.abc import Iterator
 from statistics import median, quantiles
 
 import pytest
@@ -83,6 +85,16 @@ class LockWatch(threading.Thread):
             connection.close()
 
 
+@pytest.fixture
+def spared_collector() -> Iterator[None]:
+    """As in a worker: a look through all the objects of a test run stops its threads for 100 to 300 ms."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("spared_collector")
 @pytest.mark.timeout(900)
 def test_expired_rows_go_beside_live_traffic_and_nobody_waits_for_a_lock() -> None:
     # Given many expired jobs, and live traffic
@@ -106,13 +118,14 @@ def test_expired_rows_go_beside_live_traffic_and_nobody_waits_for_a_lock() -> No
     assert took < 60 + ROWS / 500
     # And totals are what they were, no batch kept its rows locked for long, and nobody waited for a lock for long
     assert JobMinute.objects.get(queue="old").completed == ROWS
-    assert median(locked) < 0.1  # all of them where nothing else runs: a crowded machine may stop any one of them
+    p99_locked = quantiles(locked, n=100)[98]
+    assert p99_locked < 0.1  # all of them where nothing else runs: a crowded machine may stop any one of them
     assert watch.longest < 0.1
     # (what it cost the traffic, for the page on reliability)
     p99 = quantiles(traffic.seconds, n=100)[98]
     print(  # noqa: T201  # shown with -s
         f"{ROWS} rows in {took:.1f} s, locked for {median(locked) * 1000:.0f} ms (p50), "
-        f"{quantiles(locked, n=100)[98] * 1000:.0f} ms (p99), {max(locked) * 1000:.0f} ms at most; "
+        f"{p99_locked * 1000:.0f} ms (p99), {max(locked) * 1000:.0f} ms at most; "
         f"{len(traffic.seconds)} live jobs, p99 {p99 * 1000:.0f} ms; longest lock wait {watch.longest * 1000:.0f} ms"
     )
     assert p99 < 1.0
