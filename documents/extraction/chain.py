@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from documents.extraction import expectation
 from documents.extraction.base import (
@@ -58,12 +58,12 @@ def run(
     *,
     finishers: Mapping[str, Finisher] | None = None,
     skip: Collection[str] = (),
-    on_engine: Callable[[Engine | Finisher], None] = lambda engine: None,
+    on_engine: Callable[[Engine | Finisher, Sequence[Tried]], None] = lambda engine, tried: None,
 ) -> Extraction:
     """Return the first result with enough text, else the best one with a warning. Raises an ExtractionError.
 
     `skip` names engines that are left out because they killed their process before; `on_engine` is told each engine
-    before it runs, so that the parent knows who was at work when the process died.
+    before it runs, and those before it, so that the parent knows who was at work when the process died or hung.
     """
     engines = [e for e in table.get(request.identity.extension, ()) if e.accepts(request.identity)]
     if not engines:
@@ -72,7 +72,7 @@ def run(
     for engine in engines[:1] if _is_picture_to_leave(request) else engines:
         if engine.name in skip:
             continue
-        on_engine(engine)
+        on_engine(engine, findings.tried)
         found = _attempt(engine, request, findings)
         if found is not None and _take(found, findings):
             break
@@ -83,7 +83,7 @@ def run(
         elif finisher.name in skip:
             findings.best = _warned(findings.best, FINISHED_BADLY)
         else:
-            on_engine(finisher)
+            on_engine(finisher, findings.tried)
             _finish(finisher, request, findings.best, findings)
     return _described(_decide(findings), request)
 

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
@@ -30,6 +30,7 @@ from documents.extraction.base import (
     JsonValue,
     Ocr,
     Request,
+    Tried,
     to_dict,
 )
 from documents.extraction.errors import ExtractionError, OutOfMemory, TooLarge
@@ -38,6 +39,8 @@ from documents.extraction.workspace import EXIT_OUT_OF_MEMORY, MARKDOWN_FILE, RE
 _REPORT_SECONDS = 0.05
 _SHORT_CHARACTERS = 64 * 1024
 """Of a result that goes through the pipe: at the worst six times as many bytes, which the parent still takes."""
+_LARGE = 10**15
+"""Numbers that every reader of JSON takes as they are written."""
 _SPAN = 40
 """What the place of a page costs beside its text."""
 
@@ -83,9 +86,9 @@ class Child:
             output_dir, limit = Path(fields["output_dir"]), int(fields["output_bytes"])
             outcome: dict[str, Any] = {"kind": "done", "result": handed_over(found, output_dir, limit=limit)}
         except MemoryError:
-            outcome = {"kind": "error", **OutOfMemory().to_wire(), "tried": []}
+            outcome = _failed(OutOfMemory(), found)
         except ExtractionError as error:
-            outcome = {"kind": "error", **error.to_wire(), "tried": [to_dict(one) for one in error.tried]}
+            outcome = _failed(error, found)
         # Frees the text before memory is measured, and the files that libraries leave open when they fail.
         found = None
         if outcome["kind"] == "error":
@@ -106,8 +109,8 @@ class Child:
             report=self._report,
         )
 
-    def _announce(self, engine: Engine | Finisher) -> None:
-        """Write down who works next, and choose how to die with the parent.
+    def _announce(self, engine: Engine | Finisher, tried: Sequence[Tried]) -> None:
+        """Write down who works next and who did before, and choose how to die with the parent.
 
         A slate and not a reply, because the parent reads it only if this process dies or hangs: a reply would wake it
         up for every document.
@@ -115,7 +118,8 @@ class Child:
         SIGKILL needs no cooperation of C code, but would leave system tools behind. While an engine runs such a tool
         this process waits in Python, so a handler runs at once and can take the whole group along.
         """
-        os.pwrite(self._slate, f"{time.monotonic()} {engine.name}\n".encode(), 0)
+        record = [to_dict(one) for one in tried]
+        os.pwrite(self._slate, _line(engine=engine.name, since=time.monotonic(), tried=record), 0)
         number = signal.SIGTERM if engine.spawns else signal.SIGKILL
         if number != self._dies_by:
             protections.die_with(self._parent_pid, number)
@@ -128,6 +132,12 @@ class Child:
         if self._has_reported if is_end else now - self._last_report >= _REPORT_SECONDS:
             self._last_report, self._has_reported = now, True
             self.reply("progress", stage=stage, done=done, total=total)
+
+
+def _failed(error: ExtractionError, found: Extraction | None) -> dict[str, Any]:
+    """The reply for an error; it may have come after the engines, when the text was to be handed over."""
+    tried = error.tried or (found.tried if found is not None else ())
+    return {"kind": "error", **error.to_wire(), "tried": [to_dict(one) for one in tried]}
 
 
 def handed_over(found: Extraction, output_dir: Path, *, limit: int) -> dict[str, Any] | None:
@@ -199,11 +209,13 @@ def _has_surrogates(text: str) -> bool:
 
 
 def clean_json(value: JsonValue) -> JsonValue:
-    """`clean` for every string in a JSON value; anything else that is not JSON becomes its text."""
+    """`clean` for every string in a JSON value; a number that JSON or a database does not know becomes its text."""
     if isinstance(value, str):
         return clean(value)
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int | float):
+        return value if abs(value) < _LARGE else str(value)  # NaN is not less than anything
     if isinstance(value, Mapping):
         return {clean(str(key)): clean_json(item) for key, item in value.items()}
     return [clean_json(item) for item in value]

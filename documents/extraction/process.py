@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from documents.extraction.base import Extraction, Limits, Page, Tried
+from documents.extraction import wire
+from documents.extraction.base import MIB, Extraction, Limits
 from documents.extraction.cgroup import Family
 from documents.extraction.errors import (
     ExtractionError,
@@ -39,7 +40,9 @@ from documents.extraction.workspace import (
     remove_tree,
 )
 
-_MAX_LINE_BYTES = 1024 * 1024
+_MAX_LINE_BYTES = MIB
+_MAX_ABOUT_BYTES = 16 * MIB
+"""Of what stands beside a long text: places of pages, metadata."""
 _SWEEPS = 5
 _ROOT = Path(__file__).resolve().parents[2]
 _CODE = (
@@ -172,7 +175,7 @@ class ChildProcess:
     def wait_ready(self, seconds: float) -> None:
         """Wait for the first line. Raises SandboxUnavailable, with the child ended and disposed of."""
         try:
-            granted = self.receive(time.monotonic() + seconds)["protections"]
+            granted = wire.protections_from(self.receive(time.monotonic() + seconds))
             self.protections = {**granted, "family": self._family.outcome}
         except (ChildGone, DeadlinePassed, ExtractorCrashed) as error:
             end = self.dispose()
@@ -192,7 +195,7 @@ class ChildProcess:
         """Return the next reply. Raises DeadlinePassed at `deadline` (monotonic), ChildGone when the pipe ends."""
         while (at := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > _MAX_LINE_BYTES:
-                raise ExtractorCrashed("The extraction process sent nonsense.")
+                raise wire.Nonsense()
             self._wait_readable(deadline)
             data = os.read(self._replies, 65_536)
             if not data:
@@ -200,26 +203,16 @@ class ChildProcess:
             self._buffer += data
         line = bytes(self._buffer[:at])
         del self._buffer[: at + 1]
-        try:
-            reply = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ExtractorCrashed("The extraction process sent nonsense.") from error
-        if not isinstance(reply, dict):
-            raise ExtractorCrashed("The extraction process sent nonsense.")
-        return reply
+        return wire.parsed(line)
 
     def _wait_readable(self, deadline: float) -> None:
         remaining = deadline - time.monotonic()
         if remaining <= 0 or not self._poller.poll(remaining * 1000):
             raise DeadlinePassed
 
-    def at_work(self) -> tuple[str, float]:
-        """Return which engine the child runs, "" before the first one, and since when (monotonic clock)."""
-        started, _, name = os.pread(self._slate, 200, 0).partition(b"\n")[0].decode("ascii", "replace").partition(" ")
-        try:
-            return name, min(float(started), time.monotonic())
-        except ValueError:
-            return "", time.monotonic()
+    def at_work(self) -> wire.AtWork:
+        """Return what the child noted: the engine that runs, since when, and the engines before it."""
+        return wire.at_work(os.pread(self._slate, wire.SLATE_BYTES, 0))
 
     def _close_pipes(self) -> None:
         for descriptor in (self._requests, self._replies, self._slate):
@@ -310,32 +303,15 @@ class ChildProcess:
 
         All of it is data of a stranger: bounded, regular files, checked fields.
         """
-        try:
-            if found is None:
-                found = self._read_files(limits.output_bytes)
-            text = str(found["text"])
-            return Extraction(
-                text=text,
-                pages=tuple(
-                    Page(number=int(number), label=str(label), text=text[int(start) : int(end)])
-                    for number, label, start, end in found["pages"]
-                ),
-                engine=str(found["engine"]),
-                content_type=str(found["content_type"]),
-                markdown=str(found["markdown"]),
-                metadata=dict(found["metadata"]),
-                warnings=(*warnings, *map(str, found["warnings"])),
-                tried=tried_from(found["tried"]),
-            )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ExtractorCrashed("The extraction process wrote an unreadable result.") from error
+        return wire.extraction_from(self._read_files(limits) if found is None else found, warnings)
 
-    def _read_files(self, limit: int) -> dict[str, Any]:
-        text, markdown, about = (
-            read_capped(self.output_dir / name, limit) for name in (TEXT_FILE, MARKDOWN_FILE, RESULT_FILE)
+    def _read_files(self, limits: Limits) -> dict[str, Any]:
+        text, markdown = (
+            read_capped(self.output_dir / name, limits.output_bytes).decode("utf-8", "replace")
+            for name in (TEXT_FILE, MARKDOWN_FILE)
         )
-        texts = {"text": text.decode("utf-8", "replace"), "markdown": markdown.decode("utf-8", "replace")}
-        return {**json.loads(about), **texts}
+        about = read_capped(self.output_dir / RESULT_FILE, min(limits.output_bytes, _MAX_ABOUT_BYTES))
+        return {**wire.parsed(about), "text": text, "markdown": markdown}
 
 
 def _slate() -> int:
@@ -357,13 +333,6 @@ def _family_limits(limits: Limits) -> dict[str, str]:
 
 def _bytes(ru_maxrss: int) -> int:
     return ru_maxrss if sys.platform == "darwin" else ru_maxrss * 1024
-
-
-def tried_from(rows: Any) -> tuple[Tried, ...]:
-    """Rebuild the record of engines from the wire."""
-    return tuple(
-        Tried(engine=str(row["engine"]), seconds=float(row["seconds"]), reason=str(row["reason"])) for row in rows
-    )
 
 
 def sweep(home: Path, *, spare: int = 0) -> int:

@@ -11,15 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from documents.extraction import wire
 from documents.extraction.base import Extraction, Identity, Limits, Options, Progress, Tried, to_dict
 from documents.extraction.errors import (
     ExtractionCancelled,
     ExtractionError,
     ExtractionTimeout,
+    ExtractorCrashed,
     OutOfMemory,
-    from_wire,
 )
-from documents.extraction.process import ChildGone, ChildProcess, DeadlinePassed, tried_from
+from documents.extraction.process import ChildGone, ChildProcess, DeadlinePassed
 
 logger = logging.getLogger(__name__)
 
@@ -103,12 +104,12 @@ class Run:
             healthy = self._may_serve_again(child, reply)
             return outcome
         except DeadlinePassed:
-            return ExtractionTimeout(
-                f"Extraction took longer than {seconds:g} seconds and was stopped.",
-                evidence={"engine": child.at_work()[0]},
-            )
+            return self._timeout(child, seconds)
         except ChildGone:
             return self._death(child)
+        except ExtractorCrashed as error:
+            error.tried = child.at_work().ended(error.code)
+            return error
         finally:
             with self._lock:
                 self._child = None
@@ -128,13 +129,13 @@ class Run:
             reply = child.receive(self._deadline or 0.0)
             kind = reply.get("kind")
             if kind == "progress":
-                self._on_progress(str(reply["stage"]), reply["done"], reply["total"])
+                self._on_progress(*wire.progress_from(reply))
             elif kind == "done":
                 return child.take_over(reply.get("result"), self._limits, self._identity.warnings), reply
             elif kind == "error":
-                error = from_wire(reply)
-                error.tried = tried_from(reply["tried"])
-                return error, reply
+                return wire.error_from(reply), reply
+            else:
+                raise wire.Nonsense()
 
     def _request(self, child: ChildProcess) -> dict[str, Any]:
         seconds = self._options.timeout_seconds or self._limits.timeout_seconds
@@ -148,7 +149,7 @@ class Run:
             "ocr": to_dict(self._options.ocr_of(self._limits.ocr)),
             # Engines with threads of their own use several cores; the wall clock is the limit that counts.
             "cpu_seconds": seconds * _CORES + 5,
-            "skip": [str(crash.evidence["engine"]) for crash in self._crashes],
+            "skip": self._skip(),
         }
 
     def _may_serve_again(self, child: ChildProcess, reply: dict[str, Any]) -> bool:
@@ -157,22 +158,36 @@ class Run:
             child.clear_away()
         return (
             child.documents < self._limits.recycle_documents
-            and int(reply.get("resident_bytes", 0)) < self._limits.recycle_rss_bytes
+            and wire.resident_bytes_from(reply) < self._limits.recycle_rss_bytes
             and reply.get("code") != OutOfMemory.code
         )
 
     def _death(self, child: ChildProcess) -> ExtractionError | None:
         """Find out why the pipe ended: we did it, or the document did."""
         child.wait_dead(_DEATH_SECONDS)
-        engine, started = child.at_work()
+        work = child.at_work()
         end = child.dispose()
         if self._cancelled or self._pool.closed:
             return ExtractionCancelled()
-        error = end.to_error(engine, self._limits)
+        error = end.to_error(work.engine, self._limits)
         logger.warning("extraction child died", extra=error.evidence)
-        if not engine or error.final:
+        record = work.ended(error.code)
+        if not work.engine or error.final or work.engine in self._skip():
+            error.tried = record
             return error
-        elapsed = round(time.monotonic() - started, 4)
-        self._tried += (Tried(engine=engine, seconds=elapsed, reason=error.code),)
+        # Those before it run again in the next child, which records them.
+        self._tried += record[-1:]
         self._crashes.append(error)
         return None
+
+    def _timeout(self, child: ChildProcess, seconds: float) -> ExtractionTimeout:
+        work = child.at_work()
+        error = ExtractionTimeout(
+            f"Extraction took longer than {seconds:g} seconds and was stopped.", evidence={"engine": work.engine}
+        )
+        error.tried = work.ended(error.code)
+        return error
+
+    def _skip(self) -> list[str]:
+        """Engines that killed their process."""
+        return [str(crash.evidence["engine"]) for crash in self._crashes]

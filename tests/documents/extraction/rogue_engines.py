@@ -161,12 +161,22 @@ def unusual(request: Request) -> str:
     return ('aé€😀"\\\n\t\x01' * (length // 9 + 1))[:length]
 
 
+def forge(request: Request) -> str:
+    """Answer in the child's place, with what the document says."""
+    os.write(json.loads(sys.argv[1])["replies"], request.path.read_bytes() + b"\n")
+    time.sleep(600)
+    return ""
+
+
 good = Rogue("good", lambda request: "good text")
 
 ENGINES: dict[str, tuple[Rogue, ...]] = {
     "good": (good,),
     "pid": (Rogue("pid", lambda request: str(os.getpid())),),
     "sleep": (Rogue("sleep", sleep),),
+    "damaged-then-sleep": (Rogue("damaged", raise_error(Damaged())), Rogue("sleep", sleep)),
+    "damaged-then-exit": (Rogue("damaged", raise_error(Damaged())), Rogue("exit", lambda request: os._exit(3))),
+    "forge": (Rogue("forge", forge),),
     "nap": (Rogue("nap", nap),),
     "memory": (Rogue("memory", eat_memory),),
     "memory-then-good": (Rogue("memory", eat_memory), good),

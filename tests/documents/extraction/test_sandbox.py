@@ -220,6 +220,25 @@ def test_a_document_that_takes_too_long_is_stopped_at_its_limit(sandbox: Sandbox
     assert run(sandbox, document, "good").text == "good text"
 
 
+def test_a_document_that_takes_too_long_tells_every_engine_that_it_was_given(sandbox: Sandbox, document: Path) -> None:
+    # Given an engine that cannot read the document, and one that hangs
+    with pytest.raises(ExtractionTimeout) as caught:
+        run(sandbox, document, "damaged-then-sleep", seconds=0.4)
+    # Then the record holds both, with their times, and why they were left
+    first, second = caught.value.tried
+    assert (first.engine, first.reason) == ("damaged", "damaged")
+    assert (second.engine, second.reason) == ("sleep", "extraction_timeout")
+    assert 0.3 < second.seconds < 3
+
+
+def test_an_engine_that_ends_its_process_is_told_beside_those_before_it(sandbox: Sandbox, document: Path) -> None:
+    with pytest.raises(ExtractorCrashed) as caught:
+        run(sandbox, document, "damaged-then-exit")
+    assert sorted((one.engine, one.reason) for one in caught.value.tried) == [
+        ("damaged", "damaged"), ("exit", "extractor_crashed"),
+    ]  # fmt: skip
+
+
 @linux
 def test_a_document_that_eats_memory_ends_as_out_of_memory(sandbox: Sandbox, document: Path) -> None:
     with pytest.raises(OutOfMemory):
@@ -289,6 +308,28 @@ def test_a_result_that_is_a_link_is_not_followed(sandbox: Sandbox, document: Pat
     except ExtractorCrashed:
         text = ""
     assert "belongs" not in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"kind": "done", "result": {"metadata": {"pages": NaN}}}',
+        '{"kind": "done", "result": []}',
+        '{"kind": "done", "result": {"text": 7}}',
+        '{"kind": "error", "code": "damaged", "message": "", "evidence": [], "tried": []}',
+        '{"kind": "progress", "stage": "extract", "done": "many", "total": null}',
+        '{"kind": "surprise"}',
+        "no JSON",
+    ],
+)
+def test_a_child_that_was_taken_over_cannot_answer_nonsense(sandbox: Sandbox, document: Path, line: str) -> None:
+    # Given a document whose engine answers in the child's place
+    document.write_text(line)
+    # Then that is a clear end, which names the engine, and the child serves nobody else
+    with pytest.raises(ExtractorCrashed, match="nonsense") as caught:
+        run(sandbox, document, "forge")
+    assert [(one.engine, one.reason) for one in caught.value.tried] == [("forge", "extractor_crashed")]
+    assert run(sandbox, document, "good").text == "good text"
 
 
 def test_an_unknown_format_is_unsupported(sandbox: Sandbox, document: Path) -> None:
