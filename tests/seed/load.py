@@ -109,13 +109,19 @@ def _delivery(story: Story) -> Row:
     }  # fmt: skip
 
 
+_MIB = 2**20
+
+
 def _workers(now: datetime, ingest_queue: str) -> Iterator[Row]:
+    """As in the middle of a rollout: the newest release everywhere but on the host that fell silent."""
     queues = [ingest_queue, "webhooks", "maintenance"]
     for number, name in [*WORKERS.items(), (SILENT_WORKER, "ingest-c:1")]:
         yield {
-            "id": number, "name": name, "host": name.split(":")[0], "pid": number, "pid_started": "1",
+            "id": number, "name": name, "host": name.split(":")[0], "pid": 4_000 + 17 * number, "pid_started": "1",
             "queues": queues, "actors": [INGEST, DELIVER, "cleanup"], "threads": 8, "busy": number % 5,
-            "started_at": now, "beat_at": now,
+            "version": "2.3.0" if number == SILENT_WORKER else "2.4.1",
+            "memory": (180 + 53 * (number % 7)) * _MIB, "peak_memory": (420 + 61 * (number % 7)) * _MIB,
+            "started_at": now - timedelta(hours=7 * (number - 100), minutes=number), "beat_at": now,
         }  # fmt: skip
 
 
