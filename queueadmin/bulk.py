@@ -9,6 +9,7 @@ crash repeats changes nothing, because the jobs of it that took the operation ar
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Unpack
@@ -58,6 +59,8 @@ class Plan:
     refused: dict[str, int]
     """State (or `cleaned_up`) -> jobs that the operation leaves alone."""
     is_more: bool
+    ids: tuple[UUID, ...] | None = None
+    """The jobs of a selection, in the place of a search."""
 
 
 def plan(
@@ -85,6 +88,19 @@ def plan(
     )  # fmt: skip
 
 
+def plan_selected(operation: str, ids: Sequence[UUID], *, now: datetime) -> Plan:
+    """A dry run on jobs that were selected one by one. Changes nothing.
+
+    Without a newest job: to a worker of a release that knows only searches, it is about no jobs, not about all.
+    """
+    found = operations.eligible(operation, ids)
+    return Plan(
+        operation=operation, search="", partition_key="", as_of=now, newest_id=None,
+        matched=len(ids), eligible=len(found.eligible), refused=dict(Counter(found.refused.values()).most_common()),
+        is_more=False, ids=tuple(ids),
+    )  # fmt: skip
+
+
 def _counted(found: QuerySet[Job]) -> list[tuple[str, bool, int]]:
     """(state, whether retention has left it whole, jobs) over the first jobs that are found, in whatever order.
 
@@ -105,16 +121,21 @@ def start(planned: Plan, *, options: dict[str, Any] | None = None, **who: Unpack
     if (planned.is_more or planned.eligible > REASON_FROM) and not reason.strip():
         raise ReasonRequired
     with transaction.atomic():
-        log = audit.begin(f"bulk {planned.operation}", planned.search or "all jobs", planned.eligible, **who)
+        log = audit.begin(f"bulk {planned.operation}", _target(planned), planned.eligible, **who)
         bulk = BulkOperation.objects.create(
             id=uuid7(), operation=planned.operation, search=planned.search,
             partition_key=planned.partition_key, as_of=planned.as_of, newest_id=planned.newest_id,
+            ids=None if planned.ids is None else [job_id.hex for job_id in planned.ids],
             options=options or {}, by=clean_text(who["by"], 200), source=who["source"],
             reason=clean_text(reason), log_id=log.pk, created_at=timezone.now(), expected=planned.eligible,
         )  # fmt: skip
         bulk.job_id = UUID(get_broker().get_actor(ACTOR).send(str(bulk.pk)).message_id)
         bulk.save(update_fields=["job_id"])
     return bulk
+
+
+def _target(planned: Plan) -> str:
+    return planned.search or ("all jobs" if planned.ids is None else f"{len(planned.ids)} jobs")
 
 
 def abort(bulk_id: UUID, **who: Unpack[audit.Who]) -> bool:
@@ -132,11 +153,17 @@ def run(bulk_id: UUID, job: JobContext) -> dict[str, Any]:
         return _summary(bulk)
     bulk.state, bulk.started_at = "running", bulk.started_at or timezone.now()
     bulk.save(update_fields=["state", "started_at"])
-    matching = _frozen(bulk.search, newest=bulk.newest_id, now=bulk.as_of, partition_key=bulk.partition_key)
+    matching = _matching(bulk)
     while not _is_to_stop(bulk, job) and (ids := _page(matching, bulk.cursor)):
         _do_page(bulk, ids)
         job.report(bulk.operation, bulk.seen, max(bulk.expected, bulk.seen))
     return _finish(bulk, "aborted" if bulk.abort_requested_at else "done")
+
+
+def _matching(bulk: BulkOperation) -> QuerySet[Job]:
+    if bulk.ids is not None:
+        return Job.objects.filter(pk__in=bulk.ids)
+    return _frozen(bulk.search, newest=bulk.newest_id, now=bulk.as_of, partition_key=bulk.partition_key)
 
 
 def _is_to_stop(bulk: BulkOperation, job: JobContext) -> bool:

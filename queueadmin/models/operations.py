@@ -72,13 +72,14 @@ class AuditHead(models.Model):
 
 
 class BulkOperation(models.Model):
-    """An operation on all jobs that a search finds: what was asked for, frozen, and how far it is."""
+    """An operation on all jobs of a search or a selection: what was asked for, frozen, and how far it is."""
 
     id = models.UUIDField(primary_key=True)
     operation = models.CharField(max_length=16)
     search = models.TextField(blank=True, default="", help_text="In the filter language.")
     partition_key = models.CharField(max_length=64, blank=True, default="", help_text="Only this tenant's jobs.")
     as_of = models.DateTimeField(help_text="What the relative times of the search count from.")
+    ids = models.JSONField(null=True, help_text="The jobs of a selection, in the place of a search.")
     newest_id = models.UUIDField(null=True, help_text="The newest job then; later ones are left alone.")
     options = models.JSONField(default=dict)
     state = models.CharField(
@@ -112,4 +113,9 @@ class BulkOperation(models.Model):
         indexes = [models.Index(fields=["created_at"], name="bulk_created")]
 
     def __str__(self) -> str:
-        return f"{self.operation} {self.search}"
+        return f"{self.operation} {self.sought}"
+
+    @property
+    def sought(self) -> str:
+        """What it is about, in words or in the filter language."""
+        return self.search or ("all jobs" if self.ids is None else f"{len(self.ids)} selected jobs")

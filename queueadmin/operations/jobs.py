@@ -96,10 +96,11 @@ def takes(operation: str) -> frozenset[State]:
 
 
 def eligible(operation: str, ids: Iterable[UUID], *, now: bool = False) -> Eligibility:
-    """Which of `ids` an operation ("retry", "cancel", "discard", "priority") would take. Changes nothing."""
+    """Which of `ids` an operation ("retry", "retry_now", "cancel", "discard", "priority") would take now."""
     wanted = list(dict.fromkeys(ids))
     states = selectors.job_states(wanted)
     takes = set(_TAKES["retry_now" if now and operation == "retry" else operation])
+    operation = operation.removesuffix("_now")
     taken = tuple(job_id for job_id in wanted if _is_taken(states.get(job_id), takes, operation))
     left = set(wanted) - set(taken)
     return Eligibility(

@@ -127,8 +127,9 @@ def bulk_page(request: HttpRequest, bulk_id: UUID) -> dict[str, Any] | HttpRespo
     jobs = Job.objects.filter(pk=row.job_id) if row.job_id else Job.objects.none()
     job_state = jobs.values_list("state", flat=True).first()
     refused = [{"count": n, "reason": display.refusal(why)} for why, n in row.refused.items()]
+    which = "all matching" if row.ids is None else "selected"
     return {
-        "bulk": row, "label": label, "title": f"{label} all matching jobs", "refused": refused,
+        "bulk": row, "label": label, "title": f"{label} {which} jobs", "refused": refused,
         "is_open": row.finished_at is None, "may_stop": may_stop and row.finished_at is None,
         "job_ended": row.finished_at is None and job_state in TERMINAL, "job_state": job_state,
         "live_seconds": 2 if row.finished_at is None else 0,

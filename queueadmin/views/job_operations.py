@@ -15,9 +15,11 @@ from django.contrib.admin.utils import quote
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
 
-from queueadmin import display, operations
-from queueadmin.bulk import REASON_FROM, ReasonRequired
+from queueadmin import bulk, display, operations
+from queueadmin.models import BulkOperation
 from queueadmin.operations import HIGHEST_PRIORITY, LOWEST_PRIORITY, OperationResult
 from queueadmin.views.base import number_of_jobs, operate_url, page_context, require, url, who_asks
 
@@ -51,6 +53,11 @@ class JobOperation:
     form: type[JobForm] = JobForm
     is_destructive: bool = False
     now: bool = False
+
+    @property
+    def in_bulk(self) -> str:
+        """What `bulk` calls it."""
+        return "retry_now" if self.now else self.name
 
 
 JOB_OPERATIONS = {
@@ -114,8 +121,8 @@ def confirm_jobs(
         "refused": _reasons(plan.refused),
         "more": more,
         "limit": MAX_JOBS,
-        "reason_from": REASON_FROM,
-        "needs_reason": len(plan.eligible) > REASON_FROM,
+        "reason_from": bulk.REASON_FROM,
+        "needs_reason": len(plan.eligible) > bulk.REASON_FROM,
         "form": form or operation.form(),
         "hidden": {"ids": ",".join(job_id.hex for job_id in ids)},
         "submit": f"{operation.label} {number_of_jobs(len(plan.eligible))}",
@@ -138,20 +145,26 @@ def operate_on_jobs(request: HttpRequest, model_admin: ModelAdmin[Any], name: st
     form = operation.form(request.POST)
     if not form.is_valid():
         return confirm_jobs(request, model_admin, operation, ids, more=False, form=form)
-    if _lacks_a_reason(request, operation, ids):
-        form.add_error(None, str(ReasonRequired()))
-        return confirm_jobs(request, model_admin, operation, ids, more=False, form=form)
+    planned = bulk.plan_selected(operation.in_bulk, ids, now=timezone.now())
+    if planned.eligible > bulk.REASON_FROM:
+        try:
+            started = bulk.start(planned, options=form.cleaned_data, **who_asks(request))
+        except bulk.ReasonRequired as error:
+            form.add_error(None, str(error))
+            return confirm_jobs(request, model_admin, operation, ids, more=False, form=form)
+        return _watch(request, model_admin, started)
     options = {"now": True} if operation.now else form.cleaned_data
     result = operation.act(ids, **who_asks(request), **options)
     report(request, operation.done, result)
     return HttpResponseRedirect(after(model_admin, ids))
 
 
-def _lacks_a_reason(request: HttpRequest, operation: JobOperation, ids: Sequence[UUID]) -> bool:
-    """Many jobs want one, selected by hand or found by a search alike."""
-    if len(ids) <= REASON_FROM or who_asks(request)["reason"].strip():
-        return False
-    return len(operations.eligible(operation.name, ids, now=operation.now).eligible) > REASON_FROM
+def _watch(request: HttpRequest, model_admin: ModelAdmin[Any], started: BulkOperation) -> HttpResponse:
+    """To the page of a bulk operation, for who may see it; others are told, in the list."""
+    if request.user.has_perm("queueadmin.view_job"):
+        return HttpResponseRedirect(reverse("admin:control_bulk", args=[started.pk]))
+    messages.success(request, f"A worker does it to {number_of_jobs(started.expected)}.")
+    return HttpResponseRedirect(url(model_admin, "changelist"))
 
 
 def report(request: HttpRequest, done: str, result: OperationResult) -> None:

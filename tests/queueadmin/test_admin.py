@@ -10,11 +10,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from queueadmin import lifecycle, operations, presence
+from queueadmin import bulk, lifecycle, operations, presence
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.conf import QueueSettings
+from queueadmin.context import JobContext
 from queueadmin.filters import BoundedPaginator
-from queueadmin.models import Job, JobEvent, OperationLog, QueueControl, WorkerProcess
+from queueadmin.models import BulkOperation, Job, JobEvent, OperationLog, QueueControl, WorkerProcess
 from queueadmin.states import State
 from tests.queueadmin.factories import WORKER, claimed, job_in, new_job, state_of, submitted
 from tests.queueadmin.people import staff, text_of
@@ -241,6 +242,13 @@ def test_damaged_ids_are_a_bad_request(admin: Client, ids: str) -> None:
     assert admin.get(f"{JOBS}operate/nonsense/", {"ids": ids}).status_code == 404
 
 
+@pytest.fixture
+def bulk_actor(broker: LedgerRedisBroker) -> None:
+    """The actor that carries bulk operations out, on the broker of these tests."""
+    dramatiq.actor(lambda bulk_id: None, actor_name=bulk.ACTOR, broker=broker, queue_name="control")
+
+
+@pytest.mark.usefixtures("bulk_actor")
 def test_selecting_everything_is_cut_to_what_one_confirmation_covers(admin: Client) -> None:
     lifecycle.submit([new_job() for _ in range(1005)])
     answer = admin.post(JOBS, {"action": "cancel_jobs", "_selected_action": [str(uuid4())], "select_across": "1"})
@@ -250,8 +258,45 @@ def test_selecting_everything_is_cut_to_what_one_confirmation_covers(admin: Clie
         again = admin.post(answer.context["action"], answer.context["hidden"] | {"reason": reason})
         assert b"more than 100 jobs needs a reason" in again.content
         assert not OperationLog.objects.exists()
-    admin.post(answer.context["action"], answer.context["hidden"] | {"reason": "a bad batch"})
+    # With one, a worker does it: to those that were selected, and shows how far it is
+    done = admin.post(answer.context["action"], answer.context["hidden"] | {"reason": "a bad batch"})
+    operation = BulkOperation.objects.get()
+    assert done["Location"] == f"/admin/control/bulk/{operation.pk}/"
+    assert "1000 selected jobs" in text_of(admin, done["Location"])
+    assert not Job.objects.filter(state=State.CANCELLED).exists()
+    carry_out(operation)
     assert Job.objects.filter(state=State.CANCELLED).count() == 1000
+    assert (log := OperationLog.objects.get()).operation == "bulk cancel"
+    assert (log.done, log.reason, log.target) == (1000, "a bad batch", "1000 jobs")
+    assert "1000 selected jobs" in text_of(admin, "/admin/control/bulk/")
+
+
+@pytest.mark.usefixtures("bulk_actor")
+@pytest.mark.parametrize(("operation", "options", "state"), [
+    ("retry", {}, State.RETRYING), ("priority", {"priority": "7"}, State.PENDING),
+])  # fmt: skip
+def test_a_large_selection_is_done_by_a_worker_as_a_small_one_is_at_once(
+    admin: Client, operation: str, options: dict[str, str], state: State
+) -> None:
+    # Given 101 jobs of 102
+    jobs = [new_job() for _ in range(102)]
+    lifecycle.submit(jobs)
+    ids = [job.id for job in jobs]
+    Job.objects.filter(pk__in=ids).update(state=state)
+    # When
+    form = {"ids": ",".join(job_id.hex for job_id in ids[1:]), "reason": "many", **options}
+    assert admin.post(f"{JOBS}operate/{operation}/", form).status_code == 302
+    carry_out(BulkOperation.objects.get())
+    # Then all of them are changed, and the other one is not
+    expected = {"state": State.PENDING, "priority": int(options.get("priority", 0))}
+    assert Job.objects.filter(pk__in=ids[1:], **expected).count() == 101
+    assert (Job.objects.get(pk=ids[0]).state, Job.objects.get(pk=ids[0]).priority) == (state, 0)
+
+
+def carry_out(operation: BulkOperation) -> None:
+    """What its job does."""
+    job = JobContext(id=operation.pk, queue="control", actor="a", attempt=1, run=1, failures=0, max_attempts=1)
+    bulk.run(operation.pk, job)
 
 
 # -- permissions -----------------------------------------------------------------------------------
