@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from queueadmin import inspection, operations, selectors
@@ -16,10 +16,13 @@ from queueadmin.exceptions import BrokerUnavailable
 from queueadmin.inspection import Difference
 from queueadmin.models import Job, SweepReport
 from queueadmin.pages.base import url
+from queueadmin.pages.workers import InHand, in_hand
 from queueadmin.selectors import Worker
 from queueadmin.states import State
 
 _SHOWN = 20
+_LISTED = 500
+"""Claims that are read to be listed, the oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,13 @@ class Claims:
     worker_id: int | None
     worker: Worker | None
     jobs: int
+    listed: tuple[InHand, ...] = ()
+    """Those of them that may be nobody's, when it is suspect or has some that it does not know."""
+
+    @property
+    def more(self) -> int:
+        """Claims that are not listed although the row is about them."""
+        return self.jobs - len(self.listed) if self.listed else 0
 
     @property
     def is_suspect(self) -> bool:
@@ -88,7 +98,20 @@ def _claims() -> list[Claims]:
     counts: Counter[int | None] = Counter(dict(held))
     known = {worker.id: worker for worker in selectors.workers(include_ended=True)}
     found = [Claims(worker_id=key, worker=known.get(key or 0), jobs=n) for key, n in counts.items()]
-    return sorted(found, key=lambda claim: (not claim.is_suspect, -claim.jobs))
+    return _with_jobs(sorted(found, key=lambda claim: (not claim.is_suspect, -claim.jobs)))
+
+
+def _with_jobs(claims: list[Claims]) -> list[Claims]:
+    """With the jobs of those that are in doubt: first those of which their worker has said nothing yet."""
+    doubtful = [claim.worker_id for claim in claims if claim.is_suspect or claim.unknown]
+    mine = Q(worker_id__in=[worker_id for worker_id in doubtful if worker_id is not None])
+    held = in_hand((mine | Q(worker_id=None)) if None in doubtful else mine, most=_LISTED)
+    return [
+        replace(claim, listed=tuple(sorted(held[claim.worker_id], key=lambda one: bool(one.stage))[:_SHOWN]))
+        if claim.worker_id in doubtful
+        else claim
+        for claim in claims
+    ]
 
 
 def _repair(request: HttpRequest) -> HttpResponse:

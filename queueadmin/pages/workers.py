@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 
 from queueadmin import display, operations, selectors
@@ -62,24 +63,24 @@ def workers(request: HttpRequest) -> dict[str, Any]:
 
 
 def _rows(living: list[Worker]) -> list[Row]:
-    held = _in_hand()
+    held = in_hand(Q(worker_id__isnull=False), most=_JOBS)
     return [
         Row(worker=worker, jobs=tuple(held[worker.id][:_JOBS_OF_ONE]), more=max(0, len(held[worker.id]) - _JOBS_OF_ONE))
         for worker in living
     ]
 
 
-def _in_hand() -> dict[int, list[InHand]]:
-    """Worker -> its jobs: two queries, however many workers there are."""
+def in_hand(whose: Q, *, most: int) -> dict[int | None, list[InHand]]:
+    """Worker -> its jobs, the longest claimed first: two queries, however many workers there are."""
     jobs = list(
-        Job.objects.filter(state=State.PROCESSING, worker_id__isnull=False)
+        Job.objects.filter(whose, state=State.PROCESSING)
         .only("pk", "actor", "queue", "attempt", "claimed_at", "worker_id", "cancel_requested_at")
-        .order_by("claimed_at")[:_JOBS]
+        .order_by("claimed_at")[:most]
     )
     stages = dict(JobProgress.objects.filter(pk__in=[job.pk for job in jobs]).values_list("pk", "stage"))
-    held: dict[int, list[InHand]] = defaultdict(list)
+    held: dict[int | None, list[InHand]] = defaultdict(list)
     for job in jobs:
-        held[job.worker_id or 0].append(InHand(job=job, stage=stages.get(job.pk, "")))
+        held[job.worker_id].append(InHand(job=job, stage=stages.get(job.pk, "")))
     return held
 
 

@@ -1,10 +1,11 @@
 """Ledger beside broker, and periodic jobs: what the pages show is so, and what they offer does exactly that."""
 
 import pytest
+from django.utils import timezone
 
 from queueadmin import presence
 from queueadmin.broker import get_ledger_broker
-from queueadmin.models import Job, OperationLog
+from queueadmin.models import Job, JobProgress, OperationLog
 from queueadmin.pages.base import url
 from queueadmin.states import State
 from queueadmin.sweep import Swept, report
@@ -47,6 +48,28 @@ def test_claims_of_processes_that_nobody_knows_stand_out() -> None:
     page = client_with(*SEE).get(url("truth")).text
     assert "its row is gone" in page
     assert "<strong>1</strong> claims of silent workers" in page
+
+
+def test_claims_in_doubt_are_listed_with_links() -> None:
+    # Given a claim of nobody, and three of a live worker that says it has one of them in hand
+    nobodys, _ = job_in(State.PROCESSING)
+    Job.objects.filter(pk=nobodys).update(worker_id=99)
+    presence.register(presence.identify(7, name="w"), queues=["q"], actors=["act"], threads=4)
+    presence.beat(7, busy=1, unwritten=0, writer_lag=0)
+    theirs = [job_in(State.PROCESSING)[0] for _ in range(3)]
+    Job.objects.filter(pk__in=theirs).update(worker_id=7)
+    JobProgress.objects.create(job_id=theirs[0], attempt=1, stage="extract", at=timezone.now())
+    # When / Then
+    viewer = client_with(*SEE)
+    page = viewer.get(url("truth")).text
+    for job_id in (nobodys, *theirs):
+        assert f"/admin/queueadmin/job/{job_id}/change/" in page
+    assert "(2 not begun, or unknown to it)" in page
+    assert page.index(f"…{theirs[0].hex[-6:]}") > max(page.index(f"…{job_id.hex[-6:]}") for job_id in theirs[1:])
+    assert "extract" in page
+    # And a worker that knows all that it has is no matter of doubt
+    presence.beat(7, busy=3, unwritten=0, writer_lag=0)
+    assert f"/admin/queueadmin/job/{theirs[1]}/change/" not in viewer.get(url("truth")).text
 
 
 def test_the_last_sweep_says_what_it_looked_at_and_what_it_published() -> None:
