@@ -123,20 +123,29 @@ def extraction_limits() -> Limits:
     )
 
 
+def extraction_children(*, cores: int, processes: int) -> int:
+    """How many extraction children each of the worker processes of a machine may have.
+
+    Its share of the cores, and at least two where there are two: with one alone a scan that takes minutes would hold up
+    all documents that the threads of its process have claimed.
+    """
+    return min(cores, max(2, -(-cores // processes)))
+
+
 _sandbox: Sandbox | None = None
 _sandbox_lock = threading.Lock()
 """Two documents at once must not make two pools, as lru_cache would let them."""
 
 
 def sandbox() -> Sandbox:
-    """The extraction children of this process: at most one per core. Made after the fork, at the first use."""
+    """The extraction children of this process, its share of the cores. Made after the fork, at the first use."""
     global _sandbox
     with _sandbox_lock:
         if _sandbox is None:
             work_directory().mkdir(parents=True, exist_ok=True, mode=0o700)
             _sandbox = Sandbox(
                 extraction_limits(),
-                size=os.cpu_count() or 1,
+                size=extraction_children(cores=os.cpu_count() or 1, processes=settings.HOST_PROCESSES),
                 registry=settings.EXTRACTION_REGISTRY,
                 python_path=settings.EXTRACTION_PATH,
                 temp_root=work_directory(),

@@ -72,6 +72,7 @@ class Environment:
     ocr_dpi: int
     worker_processes: int
     worker_threads: int
+    host_processes: int
     shutdown_seconds: float
     worker_silent_seconds: int
     s3_endpoint_url: str
@@ -158,6 +159,7 @@ def read(file: Path | None = None) -> Environment:
         ocr_dpi=reader.integer("OCR_DPI", 300, minimum=72, maximum=600),
         worker_processes=reader.integer("WORKER_PROCESSES", _cores(), minimum=1, maximum=256),
         worker_threads=reader.integer("WORKER_THREADS", 8, minimum=1, maximum=256),
+        host_processes=reader.integer("QUEUEADMIN_HOST_PROCESSES", 1, minimum=1, maximum=4096),
         shutdown_seconds=reader.seconds("QUEUEADMIN_SHUTDOWN_SECONDS", 25.0, minimum=0.001, maximum=86_400),
         # Three beats at least; and no longer than a judge remembers its own beats.
         worker_silent_seconds=reader.integer("WORKER_SILENT_SECONDS", 10, minimum=3, maximum=300),

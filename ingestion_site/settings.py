@@ -43,6 +43,8 @@ EXTRACTION_REGISTRY = "documents.extraction.registry"
 EXTRACTION_PATH: tuple[Path, ...] = ()
 WORKER_PROCESSES = ENVIRONMENT.worker_processes
 WORKER_THREADS = ENVIRONMENT.worker_threads
+# Worker processes that share this machine's cores. Set by `rundramatiq` and `up` for the processes they start.
+HOST_PROCESSES = ENVIRONMENT.host_processes
 S3_ENDPOINT_URL = ENVIRONMENT.s3_endpoint_url
 S3_BUCKET = ENVIRONMENT.s3_bucket
 S3_ACCESS_KEY_ID = ENVIRONMENT.s3_access_key_id

@@ -71,7 +71,8 @@ class Stack:
                 "--processes", "1", "--threads", str(self.threads),
             ]  # fmt: skip
             name = f"worker {number}"
-            supervisor.start(self._service(name, command, self._environment(redis_url), DRAIN_SECONDS))
+            environment = {**self._environment(redis_url), "QUEUEADMIN_HOST_PROCESSES": str(self.processes)}
+            supervisor.start(self._service(name, command, environment, DRAIN_SECONDS))
         self._wait(supervisor, "worker 1", lambda: self.processes <= len({w.id for w in selectors.workers()} - earlier))
 
     def _environment(self, redis_url: str) -> Mapping[str, str]:

@@ -187,6 +187,7 @@ def test_its_options_reach_the_workers(service_environment: dict[str, str], free
         environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
         assert b"QUEUEADMIN_QUEUES=webhooks" in environment
         assert b"QUEUEADMIN_SHUTDOWN_SECONDS=3.0" in environment
+        assert b"QUEUEADMIN_HOST_PROCESSES=1" in environment
         # And no process shows the broker's password to whoever lists them
         assert b"test-password" not in Path(f"/proc/{worker.pid}/cmdline").read_bytes()
         # And SIGTERM right away ends it in order

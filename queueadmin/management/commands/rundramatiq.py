@@ -40,6 +40,9 @@ COLOUR_VARIABLE = "FORCE_COLOR"
 SHUTDOWN_VARIABLE = "QUEUEADMIN_SHUTDOWN_SECONDS"
 """How `--worker-shutdown-timeout` reaches them: the ledger gives running jobs back before that time is over."""
 
+HOST_PROCESSES_VARIABLE = "QUEUEADMIN_HOST_PROCESSES"
+"""Tells them how many worker processes share this machine, unless whoever starts several masters has said so."""
+
 PROCESS_VARIABLE = "QUEUEADMIN_PROCESS"
 """Tells the settings that they are those of a worker."""
 
@@ -93,6 +96,7 @@ class Command(rundramatiq.Command):
         if options["queues"]:
             os.environ[QUEUES_VARIABLE] = ",".join(known_queues(broker, options["queues"]))
         os.environ[PROCESS_VARIABLE] = "worker"
+        os.environ.setdefault(HOST_PROCESSES_VARIABLE, str(options["processes"]))
         if options["worker_id"]:
             os.environ[NAME_VARIABLE] = options["worker_id"] + (":{pid}" if options["processes"] > 1 else "")
         if sys.stderr.isatty() and not options["log_file"]:
