@@ -21,8 +21,8 @@ Each is a variable of the environment or a line of `.env`; the environment wins,
 value that cannot be used stops the start with the variable's name and what is allowed. A name in the file that nobody
 reads is a warning. `NO_COLOR` and `FORCE_COLOR` are heeded, too.
 `QUEUEADMIN_SHUTDOWN_SECONDS` (25) is `--worker-shutdown-timeout` of workers as a variable.
-`QUEUEADMIN_HOST_PROCESSES` is how many worker processes share a machine: `up` and `rundramatiq` set it to the number that
-they start. Set it where several services of the same machine run workers; their extraction children share its cores.
+`QUEUEADMIN_HOST_PROCESSES` is how many worker processes share a machine: `up` and `rundramatiq` set it to the number
+that they start. Set it where several of its services run workers: their extraction children share its cores.
 """
 _KINDS = {
     "text": "text",
