@@ -60,6 +60,19 @@ def test_what_was_done_is_kept_and_the_rest_goes_on(folder: Path, tmp_path: Path
     assert rows["b.pdf"]["engine"] == "pypdfium2"
 
 
+def test_what_failed_for_another_reason_than_the_document_is_tried_again(folder: Path, tmp_path: Path) -> None:
+    # Given a run whose sandbox could not be started, that was stopped, and that might not read a file
+    out = tmp_path / "out.jsonl"
+    ends = {"b.pdf": "sandbox_unavailable", "txt/deep/a.txt": "cancelled", "broken.docx": "unreadable"}
+    out.write_text("".join(json.dumps({"path": path, "status": "failed", "error": ends[path]}) + "\n" for path in ends))
+    # When it is run again
+    rows, _ = corpus(folder, out)
+    # Then each of them is done now
+    assert {path: rows[path].get("error", "completed") for path in ends} == {
+        "b.pdf": "completed", "txt/deep/a.txt": "completed", "broken.docx": "damaged",
+    }  # fmt: skip
+
+
 def test_a_folder_that_is_none_or_empty_is_told(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="is not a folder"):
         call_command("corpus", str(tmp_path / "nowhere"))

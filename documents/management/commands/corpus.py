@@ -21,12 +21,15 @@ from rich.table import Table
 
 from documents import conf
 from documents.extraction.base import Extraction, to_dict
-from documents.extraction.errors import ExtractionError
+from documents.extraction.errors import ExtractionCancelled, ExtractionError, SandboxUnavailable
 from documents.extraction.identify import identify
 from documents.extraction.sandbox import Sandbox
 from queueadmin.management.quiet import without_info_lines
 
 Row = dict[str, Any]
+
+_UNDECIDED = frozenset({SandboxUnavailable.code, ExtractionCancelled.code, "unreadable"})
+"""Errors of this machine, or of a run that was stopped: they say nothing of the document."""
 
 
 class Command(BaseCommand):
@@ -133,14 +136,15 @@ def _last(tried: list[dict[str, Any]]) -> Row:
 
 
 def _rows_of(out: Path) -> dict[str, Row]:
-    """Return the rows of an earlier run; a last line that was cut off is left out and done again."""
+    """Return the rows of an earlier run; what says nothing of its document is left out, and done again."""
     rows: dict[str, Row] = {}
     if out.exists():
         with out.open(encoding="utf-8") as lines:
             for line in lines:
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     row = json.loads(line)
-                    rows[row["path"]] = row
+                    if row.get("error") not in _UNDECIDED:
+                        rows[row["path"]] = row
     return rows
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
+import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +49,7 @@ def end(sandbox: Sandbox, path: Path, name: str) -> str:
 def test_every_hostile_file_has_a_clear_end_and_nothing_is_left(tmp_path: Path) -> None:
     # Given a sandbox that has worked before, and what the worker holds then
     temp = tmp_path / "temp"
+    held = open_descriptors()
     sandbox = Sandbox(LIMITS, size=2, temp_root=temp)
     path = tmp_path / "document"
     path.write_bytes(fixtures()["letter.docx"])
@@ -63,15 +66,33 @@ def test_every_hostile_file_has_a_clear_end_and_nothing_is_left(tmp_path: Path) 
             wrong[one.name] = code
     # Then each file ended as it may
     assert wrong == {}
-    # And the worker has not grown, no child or temporary file is left, no archive wrote outside
+    # And the worker has not grown; no child, temporary file, socket or pipe is left; no archive wrote outside
     gc.collect()
     assert worker.memory_info().rss - before < 50 * MIB
     root = next(temp.iterdir())
     sandbox.close()
     assert list(temp.iterdir()) == []
+    assert open_descriptors() <= held
     assert not [path for n in range(1, 300) for path in office_sockets(root / f"child-{n}" / "work") if path.exists()]
     assert not [child for child in worker.children(recursive=True) if "documents.extraction" in " ".join(_line(child))]
     assert not Path("/tmp/escaped").exists()
+
+
+def open_descriptors() -> set[str]:
+    """What this process holds open that is no ordinary file: sockets, pipes and nameless memory, each by its number."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the one that lists
+            target = str(entry.readlink())
+            if not target.startswith("/") or target.startswith("/memfd:"):
+                found.add(target)
+    return found
+
+
+def test_an_open_socket_would_be_seen() -> None:
+    before = open_descriptors()
+    with socket.socket():
+        assert len(open_descriptors() - before) == 1
 
 
 def _line(process: psutil.Process) -> list[str]:
