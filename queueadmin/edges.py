@@ -47,7 +47,7 @@ EDGES = (
         (State.PROCESSING,),
         (State.RETRYING, State.DEAD_LETTER, State.CANCELLED),
         "dispatcher",
-        "its worker is gone; a dead letter after too many crashes, cancelled if that was asked for",
+        "its worker is gone, or no outcome can be stored; a dead letter when that is too often, cancelled if asked for",
     ),
     _edge("cancel", WAITING, (State.CANCELLED,), "operator", "stopped before it ran"),
     _edge(

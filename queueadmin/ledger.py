@@ -36,6 +36,8 @@ for. A commit of one costs as much as one of ten: documents of 10 ms each spent 
 on commits of one or two. The first outcome after a quiet while is committed at once."""
 _ASIDE_SECONDS = 0.5
 """How long an outcome is put aside whose row somebody has locked."""
+_NAMED = 20
+"""Jobs whose ids a log line names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,21 +121,24 @@ class Writer(threading.Thread):
         max_unwritten: int,
         on_doubt: Callable[[], object] = lambda: None,
         on_written: Callable[[Sequence[Outcome]], object] = lambda batch: None,
+        on_refused: Callable[[Outcome, Exception], object] = lambda outcome, error: None,
         is_urgent: Callable[[Outcome], bool] = lambda outcome: False,
     ) -> None:
         """`on_doubt` is called when something that became due may not have been published, `on_written` with each
-        batch that is committed. `is_urgent` says for which outcomes others wait."""
+        batch that is committed, `on_refused` with an outcome that the database will not store in any form: the writer
+        forgets it. `is_urgent` says for which outcomes others wait."""
         super().__init__(name="queueadmin-writer", daemon=True)
         self._on_doubt = on_doubt
+        self._on_refused = on_refused
         self._is_urgent = is_urgent
         self._on_written = on_written
         self._aside: list[Outcome] = []
-        self._aside_until = 0.0
+        self._aside_until = self._end_at = 0.0
         self._worker_id = worker_id
         self._publisher = publisher
         self._room = threading.BoundedSemaphore(max_unwritten)
         self._inbox: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self._unwritten: dict[UUID, float] = {}
+        self._unwritten: dict[UUID, tuple[UUID, float]] = {}
         self._idle = threading.Condition()
         self._enough = threading.Event()
         self._worthwhile = min(_ENOUGH, max(1, max_unwritten // 4))
@@ -144,7 +149,7 @@ class Writer(threading.Thread):
         """Hand over an outcome. Waits only when too many are unwritten: a slow database slows the workers."""
         self._room.acquire()
         with self._idle:
-            self._unwritten[outcome.job.token] = time.monotonic()
+            self._unwritten[outcome.job.token] = outcome.job.id, time.monotonic()
         self._inbox.put(outcome)
         if self._inbox.qsize() >= self._worthwhile or self._is_urgent(outcome):
             self._enough.set()
@@ -158,7 +163,7 @@ class Writer(threading.Thread):
         """Seconds that the oldest unwritten outcome has waited."""
         with self._idle:
             oldest = next(iter(self._unwritten.values()), None)
-        return 0.0 if oldest is None else time.monotonic() - oldest
+        return 0.0 if oldest is None else time.monotonic() - oldest[1]
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything is committed; False when that took longer than `timeout` seconds."""
@@ -170,6 +175,21 @@ class Writer(threading.Thread):
         self._inbox.put(None)
         self._enough.set()
 
+    def end(self, seconds: float) -> bool:
+        """Stop, and wait up to `seconds` for what cannot be committed yet, because the row is locked or the database
+        is away. False when something is left: the log names it, and its jobs are rescued as the dead's are."""
+        self._end_at = time.monotonic() + seconds
+        self.stop()
+        self.join(seconds)
+        with self._idle:
+            left = [str(job_id) for job_id, _ in self._unwritten.values()]
+        if left:
+            logger.error(
+                "outcomes could not be stored in time: their jobs will run again",
+                extra={"count": len(left), "job_ids": left[:_NAMED]},
+            )
+        return not left
+
     def run(self) -> None:
         try:
             while True:
@@ -180,9 +200,15 @@ class Writer(threading.Thread):
                     self._write(batch)
                     self._rested = time.monotonic() + _REST_SECONDS
                 if last:
-                    return
+                    return self._try_to_the_end()
         finally:
             connection.close()
+
+    def _try_to_the_end(self) -> None:
+        while self._aside and time.monotonic() < self._end_at - _REST_SECONDS:
+            time.sleep(_REST_SECONDS)
+            batch, self._aside = self._aside, []
+            self._write(batch)
 
     def _gather(self) -> tuple[list[Outcome], bool]:
         """What has gathered since the last commit: (outcomes, whether to stop after them)."""
@@ -215,8 +241,8 @@ class Writer(threading.Thread):
                 left = lifecycle.still_owed(batch) if finished.written < len(batch) else []
                 break
             except (DataError, IntegrityError, TypeError, ValueError) as error:  # a row that is no JSON counts, too
-                if self._split(batch, error):
-                    return
+                self._split(batch, error)
+                return
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("outcomes wait for the database", extra={"count": len(batch), "error": str(error)})
             connection.close()
@@ -237,22 +263,27 @@ class Writer(threading.Thread):
             self._aside += outcomes
             self._aside_until = time.monotonic() + _ASIDE_SECONDS
 
-    def _split(self, batch: Sequence[Outcome], error: Exception) -> bool:
-        """Write the halves of a refused batch. False when a row is refused that already is as plain as can be."""
+    def _split(self, batch: Sequence[Outcome], error: Exception) -> None:
+        """Write the halves of a refused batch, and instead of a single outcome a plainer one."""
         connection.close()
         if len(batch) > 1:
             middle = len(batch) // 2
             self._write(batch[:middle])
             self._write(batch[middle:])
-            return True
-        plain = plainer(batch[0])
-        if plain is None:
-            logger.error(
-                "an outcome is refused by the database", extra={"job_id": str(batch[0].job.id)}, exc_info=error
-            )
-            return False
-        self._write([plain])
-        return True
+        elif (plain := plainer(batch[0])) is not None:
+            self._write([plain])
+        else:
+            self._forget(batch[0], error)
+
+    def _forget(self, outcome: Outcome, error: Exception) -> None:
+        """An outcome is refused that is as plain as can be: all others must not wait for it for ever."""
+        logger.error("an outcome is refused by the database", extra={"job_id": str(outcome.job.id)}, exc_info=error)
+        try:
+            self._on_refused(outcome, error)
+        except (DatabaseError, InterfaceError):
+            logger.exception("a job without an outcome is left as it is", extra={"job_id": str(outcome.job.id)})
+            connection.close()
+        self._written([outcome])
 
     def _written(self, batch: Sequence[Outcome]) -> None:
         with self._idle:

@@ -44,7 +44,8 @@ EXIT_BURIED = 70
 
 _STALLED_SECONDS = 7.0
 """A writer or consumer that has not looped for this long is stuck: the beat stops vouching for it."""
-_FLUSH_SECONDS = 4.0
+_FLUSH_SECONDS, _LAST_SECONDS = 4.0, 0.5
+"""How long a stop waits for the writer: while the worker beats, so that nobody takes it for dead, and after that."""
 _MEASURES_SECONDS = 5.0
 """How often measures are written: a scrape needs them no fresher, and a killed process loses no more of them."""
 _FINISHING, _STOPPING = 0.55, 0.1
@@ -102,6 +103,7 @@ class WorkerRuntime:
             max_unwritten=settings.max_unwritten,
             on_doubt=self.sweep_wanted.set,
             on_written=self._written,
+            on_refused=self._refused,
             is_urgent=self._frees_a_place,
         )
         self.fetch_looped = time.monotonic()
@@ -176,10 +178,10 @@ class WorkerRuntime:
         """End the shutdown: commit every outcome, give up the lead, say goodbye."""
         for held in self.hand.take_all():
             self._give_back(held, reason="shutdown")
-        flushed = self.writer.flush(_FLUSH_SECONDS)
+        self.writer.flush(_FLUSH_SECONDS)
         self._dispatcher.stop()
         self._beat.stop()
-        self.writer.stop()
+        flushed = self.writer.end(_LAST_SECONDS)
         try:
             self.write_measures()
             presence.mark_stopped(self.identity.id)
@@ -237,6 +239,19 @@ class WorkerRuntime:
         """Outcomes are committed: measure them, and let the next ones of limited queues and partitions run."""
         if self._meter is not None:
             self._meter(batch)
+        self._free_places(batch)
+
+    def _refused(self, outcome: Outcome, error: Exception) -> None:
+        """No outcome of this job can be stored: it must neither be held for ever nor run for ever."""
+        lifecycle.give_up(
+            outcome.job,
+            why=type(error).__name__,
+            worker_id=self.identity.id,
+            max_crashes=self.settings.max_crashes,
+        )
+        self._free_places([outcome])
+
+    def _free_places(self, batch: Sequence[Outcome]) -> None:
         freed = self.admission.ended(outcome.job for outcome in batch)
         for (queue, partition), count in freed.items():
             self._publisher.unpark(queue, partition, count)

@@ -8,7 +8,7 @@ rendered from `edges.EDGES`, and a test walks every state x edge x stale token.
 
 from __future__ import annotations
 
-from queueadmin.lifecycle.dispatcher import promote, rescue
+from queueadmin.lifecycle.dispatcher import give_up, promote, rescue
 from queueadmin.lifecycle.operator import (
     cancel,
     change_priority,
@@ -41,6 +41,7 @@ __all__ = [
     "discard",
     "fail",
     "finish",
+    "give_up",
     "promote",
     "recover_claims",
     "release",

@@ -1,15 +1,16 @@
-"""The dispatcher's edges: promote what is due, rescue what a dead worker held."""
+"""The dispatcher's edges: promote what is due, rescue what a dead worker held or nobody can end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from django.db import transaction
 
 from queueadmin import deaths, sql
 from queueadmin.counters import FAILURES, OUTCOMES
-from queueadmin.jobs import Ready
+from queueadmin.jobs import ClaimedJob, Ready
 from queueadmin.lifecycle.follow_ups import announce
 from queueadmin.lifecycle.rows import READY, ready
 from queueadmin.sql import Row, Write
@@ -41,14 +42,36 @@ def rescue(
         if not orphans:
             return 0
         moved = sql.perform(
-            _rescue_write(), _orphan_rows(orphans, deaths.of(lost, now=now)), worker_id=worker_id,
-            max_crashes=max_crashes, rescuing=1, now=now,
+            _rescue_write("Its worker died", "worker_lost"), _orphan_rows(orphans, deaths.of(lost, now=now)),
+            worker_id=worker_id, max_crashes=max_crashes, rescuing=1, now=now,
         )  # fmt: skip
         announce(moved, now=now)
     return len(moved)
 
 
-def _rescue_write() -> Write:
+def give_up(job: ClaimedJob, *, why: str, worker_id: int, max_crashes: int, now: datetime | None = None) -> bool:
+    """processing -> retrying | dead_letter, for a job whose every outcome the database refuses: as if it had crashed.
+
+    A rescue that its own worker does: the job must neither be held for ever nor run for ever. Not among the counted
+    failures, because these may be what is refused. False when the claim is somebody else's by now.
+    """
+    row = {
+        "id": job.id, "worker": worker_id, "token": job.token, "how": why, "detail": {"how": f"unstorable: {why}"},
+    }  # fmt: skip
+    write = _rescue_write("Its outcome could not be stored", "unrecordable")
+    write = replace(
+        write,
+        columns={**write.columns, "token": "uuid"},
+        guard=f"{write.guard} AND j.token = w.token",
+        counts=(OUTCOMES,),
+    )
+    with transaction.atomic():
+        moved = sql.perform(write, [row], worker_id=worker_id, max_crashes=max_crashes, rescuing=1, now=now)
+        announce(moved, now=now)
+    return bool(moved)
+
+
+def _rescue_write(what: str, code: str) -> Write:
     d = sql.dialect()
     too_often = "j.crashes + 1 >= %(max_crashes)s"
     asked = "j.cancel_requested_at IS NOT NULL"
@@ -59,9 +82,9 @@ def _rescue_write() -> Write:
             f"state = CASE WHEN {asked} THEN 'cancelled' WHEN {too_often} THEN 'dead_letter' ELSE 'retrying' END, "
             f"crashes = j.crashes + 1, token = NULL, worker_id = NULL, "
             f"run_at = {d.now}, finished_at = CASE WHEN {asked} OR {too_often} THEN {d.now} ELSE NULL END, "
-            f"error_code = CASE WHEN {too_often} THEN 'poison' ELSE 'worker_lost' END, "
-            f"error_message = CASE WHEN {too_often} THEN 'Its worker died each time it ran, the last time: ' "
-            "ELSE 'Its worker died: ' END || w.how || '.', fingerprint = ''"
+            f"error_code = CASE WHEN {too_often} THEN 'poison' ELSE '{code}' END, "
+            f"error_message = CASE WHEN {too_often} THEN '{what} each time it ran, the last time: ' "
+            f"ELSE '{what}: ' END || w.how || '.', fingerprint = ''"
         ),
         returning=("id", "state", "run", "payload", "partition_key"),
         edge="'rescue'",

@@ -27,8 +27,8 @@ def submitted(**fields: Any) -> uuid.UUID:
     return job.id
 
 
-def claimed(job_id: uuid.UUID, *, worker_id: int = WORKER) -> ClaimedJob:
-    (job,) = lifecycle.claim([Claim(id=job_id, token=new_token())], actors=["act"], worker_id=worker_id, suspects=True)
+def claimed(job_id: uuid.UUID, *, worker_id: int = WORKER, actor: str = "act") -> ClaimedJob:
+    (job,) = lifecycle.claim([Claim(id=job_id, token=new_token())], actors=[actor], worker_id=worker_id, suspects=True)
     return job
 
 

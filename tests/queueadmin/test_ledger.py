@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,11 +12,11 @@ from django.db import connection, transaction
 
 from queueadmin import lifecycle
 from queueadmin.hand import Hand
-from queueadmin.jobs import Claim, ClaimedJob, Ready
+from queueadmin.jobs import Claim, ClaimedJob, Outcome, Ready
 from queueadmin.ledger import Claimer, Writer
 from queueadmin.models import Job, JobEvent
 from queueadmin.states import State
-from tests.queueadmin.factories import WORKER, claimed, state_of, submitted
+from tests.queueadmin.factories import OTHER_WORKER, WORKER, claimed, state_of, submitted
 from tests.servers import wait_until
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.django_db(transaction=True)]
@@ -255,3 +256,107 @@ def test_an_outcome_that_cannot_be_stored_is_announced_unless_that_is_what_canno
     # Then it has failed, and whoever waits for its end hears of it if that is possible
     assert Job.objects.get(pk=job.id).error_code == "unrecordable"
     assert Job.objects.filter(parent_id=job.id).count() == announced
+
+
+@contextmanager
+def refusing_to_end() -> Iterator[None]:
+    """A database that refuses every end of an attempt but the dispatcher's: nothing plainer helps."""
+    postgresql = connection.vendor == "postgresql"
+    make, drop = (POSTGRESQL_REFUSES, POSTGRESQL_ACCEPTS) if postgresql else (SQLITE_REFUSES, SQLITE_ACCEPTS)
+    with connection.cursor() as cursor:
+        for statement in make:
+            cursor.execute(statement)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            for statement in drop:
+                cursor.execute(statement)
+
+
+POSTGRESQL_REFUSES = (
+    (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = 'check_violation'; END $$"
+    ),
+    (
+        "CREATE TRIGGER refuses BEFORE UPDATE ON queueadmin_job FOR EACH ROW "
+        "WHEN (NEW.state IN ('completed', 'failed') AND NEW.actor = 'odd') EXECUTE FUNCTION refuse()"
+    ),
+)
+POSTGRESQL_ACCEPTS = ("DROP TRIGGER refuses ON queueadmin_job", "DROP FUNCTION refuse()")
+SQLITE_REFUSES = (
+    (
+        "CREATE TRIGGER refuses BEFORE UPDATE ON queueadmin_job WHEN NEW.state IN ('completed', 'failed') "
+        "AND NEW.actor = 'odd' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    ),
+)
+SQLITE_ACCEPTS = ("DROP TRIGGER refuses",)
+
+
+def test_a_job_of_which_no_outcome_can_be_stored_ends_and_keeps_nobody_waiting(
+    start_writer: Callable[..., Writer], caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a job of which the database refuses every outcome, and another
+    def give_up(outcome: Outcome, error: Exception) -> None:
+        lifecycle.give_up(outcome.job, why=type(error).__name__, worker_id=WORKER, max_crashes=2)
+
+    writer = start_writer(on_refused=give_up)
+    job_id, (fine,) = submitted(actor="odd"), some(1)
+    with refusing_to_end():
+        # When both end, and the first is tried again
+        writer.put(lifecycle.complete(claimed(job_id, actor="odd"), result={"n": 1}))
+        writer.put(lifecycle.complete(fine))
+        assert writer.flush(5)
+        first = Job.objects.get(pk=job_id)
+        lifecycle.promote(limit=9, order_key=1)
+        writer.put(lifecycle.complete(claimed(job_id, actor="odd")))
+        assert writer.flush(5)
+    # Then the other is completed, and the first was tried as often as one that crashes, and is a dead letter
+    assert state_of(fine.id) == State.COMPLETED
+    assert (first.state, first.error_code, first.crashes) == ("retrying", "unrecordable", 1)
+    last = Job.objects.get(pk=job_id)
+    assert (last.state, last.error_code, last.crashes, last.token) == ("dead_letter", "poison", 2, None)
+    assert last.error_message == "Its outcome could not be stored each time it ran, the last time: IntegrityError."
+    assert writer.is_alive()
+    assert "an outcome is refused by the database" in caplog.text
+
+
+def test_an_outcome_whose_row_is_locked_for_too_long_at_the_end_is_named_and_its_job_runs_again(
+    start_writer: Callable[..., Writer], caplog: pytest.LogCaptureFixture
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no row locks")
+    # Given two jobs whose rows somebody has locked, one for longer than the writer may take
+    freed, kept = some(2)
+    writer = start_writer()
+    let_go, holds = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                Job.objects.select_for_update().get(pk=freed.id)
+                holds.set()
+                let_go.wait(5)
+        finally:
+            connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    holds.wait(5)
+    with transaction.atomic():
+        Job.objects.select_for_update().get(pk=kept.id)
+        for job in (freed, kept):
+            writer.put(lifecycle.complete(job))
+        assert not writer.flush(0.2)
+        # When the writer ends
+        threading.Timer(0.3, let_go.set).start()
+        assert not writer.end(1.0)
+    holder.join()
+    # Then what became free is written, the other is named, and left to be rescued
+    assert not writer.is_alive()
+    assert state_of(freed.id) == State.COMPLETED
+    (line,) = [line for line in caplog.records if line.msg.startswith("outcomes could not be stored")]
+    assert line.__dict__["job_ids"] == [str(kept.id)]
+    assert lifecycle.rescue([WORKER], worker_id=OTHER_WORKER, max_crashes=3) == 1
+    assert state_of(kept.id) == State.RETRYING
