@@ -72,6 +72,19 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["DATABASE_URL"] = f"postgresql://postgres:test-password@127.0.0.1:{port}/ingestion"
     os.environ["DJANGO_SETTINGS_MODULE"] = "ingestion_site.settings"
     django.setup()
+    _spare_work()
+
+
+def _spare_work() -> None:
+    """Set what makes users and clients of tests cheap to make; a process that a test starts has the service's values.
+
+    Django's hasher takes a third of a second on purpose, for each user. WhiteNoise reads all static files when it
+    starts, which it does in each test client; it can look for a file when it is asked for as well.
+    """
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -104,8 +117,11 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[servers.PostgresSer
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(database_kind: str, request: pytest.FixtureRequest) -> None:
     """Start the database server just before pytest-django makes the test database."""
+    from tests.emptying import empty_quickly
+
     if database_kind == "postgresql":
         request.getfixturevalue("postgres_server")
+    empty_quickly()
 
 
 @pytest.fixture(scope="session")
