@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
@@ -40,6 +41,14 @@ _NAMED = 20
 """Jobs whose ids a log line names."""
 
 
+Clock = Callable[[], datetime | None]
+"""The moment that is written as that of a step."""
+
+
+def _of_the_database() -> None:
+    """None: the database's own clock."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Taken:
     """What came of popped ids: jobs in hand, and jobs that wait because their partition or queue runs enough."""
@@ -57,9 +66,16 @@ class Claimer:
     """Turns popped ids into held jobs. Keeps ids that the database would not claim yet."""
 
     def __init__(
-        self, hand: Hand, *, worker_id: int, suspect_from: int = 1, limits: Callable[[], Limits] = Limits
+        self,
+        hand: Hand,
+        *,
+        worker_id: int,
+        suspect_from: int = 1,
+        limits: Callable[[], Limits] = Limits,
+        now: Clock = _of_the_database,
     ) -> None:
         """`limits` gives the limits as they were known a moment ago."""
+        self._now = now
         self._hand = hand
         self._worker_id = worker_id
         self._suspect_from = suspect_from
@@ -99,6 +115,7 @@ class Claimer:
             worker_id=self._worker_id,
             suspects=suspects,
             suspect_from=self._suspect_from,
+            now=self._now(),
         )
 
     def _take(self, claims: list[Claim], claimed: Claimed) -> Taken:
@@ -123,6 +140,7 @@ class Writer(threading.Thread):
         on_written: Callable[[Sequence[Outcome]], object] = lambda batch: None,
         on_refused: Callable[[Outcome, Exception], object] = lambda outcome, error: None,
         is_urgent: Callable[[Outcome], bool] = lambda outcome: False,
+        now: Clock = _of_the_database,
     ) -> None:
         """`on_doubt` is called when something that became due may not have been published, `on_written` with each
         batch that is committed, `on_refused` with an outcome that the database will not store in any form: the writer
@@ -130,6 +148,7 @@ class Writer(threading.Thread):
         super().__init__(name="queueadmin-writer", daemon=True)
         self._on_doubt = on_doubt
         self._on_refused = on_refused
+        self._now = now
         self._is_urgent = is_urgent
         self._on_written = on_written
         self._aside: list[Outcome] = []
@@ -192,17 +211,24 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         try:
-            while True:
-                batch, last = self._gather()
-                if self._aside and (last or time.monotonic() >= self._aside_until):
-                    batch, self._aside = self._aside + batch, []
-                if batch:
-                    self._write(batch)
-                    self._rested = time.monotonic() + _REST_SECONDS
-                if last:
-                    return self._try_to_the_end()
+            while not self.turn():
+                pass
+            self._try_to_the_end()
         finally:
             connection.close()
+
+    def turn(self) -> bool:
+        """Commit what has gathered; whether it was the last. What the thread does all the time, and tests step by step.
+
+        Waits a moment when there is nothing.
+        """
+        batch, last = self._gather()
+        if self._aside and (last or time.monotonic() >= self._aside_until):
+            batch, self._aside = self._aside + batch, []
+        if batch:
+            self._write(batch)
+            self._rested = time.monotonic() + _REST_SECONDS
+        return last
 
     def _try_to_the_end(self) -> None:
         while self._aside and time.monotonic() < self._end_at - _REST_SECONDS:
@@ -237,7 +263,7 @@ class Writer(threading.Thread):
         pause, doubtful = _FIRST_PAUSE, False
         while True:
             try:
-                finished = lifecycle.finish(batch, worker_id=self._worker_id)
+                finished = lifecycle.finish(batch, worker_id=self._worker_id, now=self._now())
                 left = lifecycle.still_owed(batch) if finished.written < len(batch) else []
                 break
             except (DataError, IntegrityError, TypeError, ValueError) as error:  # a row that is no JSON counts, too

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.db import OperationalError, transaction
 
@@ -94,6 +95,7 @@ def claim(
     worker_id: int,
     suspects: bool = False,
     suspect_from: int = 1,
+    now: datetime | None = None,
 ) -> Claimed:
     """`lifecycle.claim` for as many of `claims` as limits let run. `limits` are those known a moment ago.
 
@@ -107,7 +109,9 @@ def claim(
         if not wanted:
             return ()
         return tuple(
-            lifecycle.claim(wanted, actors=actors, worker_id=worker_id, suspects=suspects, suspect_from=suspect_from)
+            lifecycle.claim(
+                wanted, actors=actors, worker_id=worker_id, suspects=suspects, suspect_from=suspect_from, now=now
+            )
         )
 
     limited = _limited(claims, limits)

@@ -106,7 +106,7 @@ def test_a_claim_that_nobody_heard_of_is_announced_when_it_was_to_be_cancelled(
     """Found by the machine: such a job was given back without what it carries, and so its follow-up was never made."""
     state = LedgerMachine(current_broker, valkey)
     state.two_workers_start()
-    job = state.submit(delay=0.0, follow_up=True, key=None, twice=False)
+    job = state.submit(delay=0.0, follow_up=True, key=None, twice=False, partition="")
     state.a_worker_claims(job=job, worker=11, reply="lost", alone=True)
     state.ask_the_worker_to_stop(job=job)
     state.a_worker_beats(worker=11)

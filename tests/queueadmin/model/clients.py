@@ -8,7 +8,7 @@ import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, precondition, rule
 
-from queueadmin import lifecycle, operations, retention
+from queueadmin import lifecycle, limits, operations, retention
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.jobs import Ready
 from queueadmin.models import (
@@ -19,6 +19,7 @@ from queueadmin.models import (
     JobProgress,
     Lease,
     OperationLog,
+    PartitionLimit,
     QueueControl,
     WorkerProcess,
 )
@@ -30,7 +31,8 @@ MOST_JOBS = 3
 """Few jobs, so that the steps of one example meet: a stale report needs a second claim of the same job."""
 FOLLOW_UP = {"actor": "after", "queue": "f", "priority": 0, "max_attempts": 2}
 TABLES = (
-    Job, JobEvent, JobMinute, FailureMinute, JobProgress, WorkerProcess, Lease, OperationLog, QueueControl,
+    Job, JobEvent, JobMinute, FailureMinute, JobProgress, WorkerProcess, Lease, OperationLog, PartitionLimit,
+    QueueControl,
 )  # fmt: skip
 
 jobs = Bundle("jobs")
@@ -52,12 +54,13 @@ class Machine(RuleBasedStateMachine):
         QueueControl.objects.create(queue="q")  # so that the queue is known also when it is empty
         self.valkey.flushall()
 
-    def publish(self, ready: Iterable[Ready]) -> None:
+    def publish(self, ready: Iterable[Ready]) -> bool:
         """What every caller does after its commit, and may fail at."""
         due = list(ready)
         if self.publishes_arrive:
             assert self.broker.publisher.publish(due)
             self.model.line |= {job.id for job in due if job.queue == "q"}
+        return self.publishes_arrive
 
 
 class Clients(Machine):
@@ -68,10 +71,11 @@ class Clients(Machine):
         follow_up=st.booleans(),
         key=st.sampled_from([None, None, "a", "b"]),
         twice=st.booleans(),
+        partition=st.sampled_from(["", "t"]),
     )
-    def submit(self, delay: float, follow_up: bool, key: str | None, twice: bool) -> object:
+    def submit(self, delay: float, follow_up: bool, key: str | None, twice: bool, partition: str) -> object:
         payload = {"args": [], "kwargs": {}, "options": {"follow_up": FOLLOW_UP} if follow_up else {}}
-        job = new_job(delay=delay, unique_key=key, payload=payload)
+        job = new_job(delay=delay, unique_key=key, partition_key=partition, payload=payload)
         taken = self.model.is_key_held(key)
         submitted = lifecycle.submit([job], now=self.model.now)
         assert bool(submitted.inserted) is not taken
@@ -81,12 +85,23 @@ class Clients(Machine):
             return multiple()
         state = State.SCHEDULED if delay else State.PENDING
         due = self.model.now + timedelta(seconds=delay)
-        self.model.jobs[job.id] = Expected(state=state, follow_up=follow_up, due=due, unique_key=key)
+        self.model.jobs[job.id] = Expected(
+            state=state, follow_up=follow_up, due=due, unique_key=key, partition=partition
+        )
         self.publish(submitted.ready)
         return job.id
 
 
 class Operators(Machine):
+    @rule(scope=st.sampled_from([("q", None), ("q", "t"), ("", "t")]), limit=st.sampled_from([None, 0, 1, 1, 2]))
+    def set_limit(self, scope: limits.Scope, limit: int | None) -> None:
+        """What runs goes on."""
+        queue, partition = scope
+        operations.set_limit(limit, queue=queue, partition=partition, by="op", source="cli")
+        self.model.limits.pop(scope, None)
+        if limit is not None:
+            self.model.limits[scope] = limit
+
     @rule(job=jobs)
     def cancel(self, job: uuid.UUID) -> None:
         done, follow_ups = lifecycle.cancel([job], by="op", now=self.model.now)

@@ -1,18 +1,20 @@
 """The rules of the worker processes: they start, beat, claim, report, fall silent, come too late."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
+from django.db import InterfaceError, connection
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, initialize, multiple, precondition, rule
 
-from queueadmin import lifecycle, lookup, presence
+from queueadmin import lifecycle, limits, lookup, presence
 from queueadmin.ids import new_token
 from queueadmin.jobs import Claim, ClaimedJob, Outcome
 from queueadmin.models import WorkerProcess
-from queueadmin.states import State
 from tests.queueadmin.model.clients import Machine, jobs
-from tests.queueadmin.model.expected import RETRY_SECONDS, SUSPECT_FROM, Seat
+from tests.queueadmin.model.expected import RETRY_SECONDS, SUSPECT_FROM, Desk, Seat
 
 FINISHES = ("complete", "retry_later", "fail", "bury", "release", "stop")
 MOST_WORKERS = 5
@@ -43,7 +45,8 @@ class Workers(Machine):
             pid_started=JUDGE.pid_started,
         )  # fmt: skip
         presence.register(me, queues=["q"], actors=["act"], threads=2, now=self.model.now)
-        self.model.seats[worker] = Seat(is_here=is_here, beat_at=self.model.now)
+        desk = Desk(worker, publisher=self, now=lambda: self.model.now)  # type: ignore[arg-type]  # the edge to Redis
+        self.model.seats[worker] = Seat(is_here=is_here, beat_at=self.model.now, desk=desk)
         return worker
 
     @rule(worker=workers)
@@ -60,8 +63,11 @@ class Workers(Machine):
         held = {row["id"]: (row["token"], row["cancel"]) for row in lookup.held_by(worker)}
         mine = {job: self.model.jobs[job] for job in self.model.held_by([worker])}
         assert held == {job: (e.token, e.cancel_requested) for job, e in mine.items()}
-        strangers = [Claim(id=job, token=token) for job, (token, _) in held.items() if token in seat.unheard]
-        self.finish_all([(job, "release") for job in lifecycle.recover_claims(strangers)], worker=worker)
+        strangers = [
+            Claim(id=job, token=token) for job, (token, _) in held.items() if token not in seat.desk.hand.tokens()
+        ]
+        assert {stranger.token for stranger in strangers} <= seat.unheard
+        self.finish_all([(job, "release") for job in lifecycle.recover_claims(strangers)])
 
     @rule(worker=workers)
     def a_worker_stops_in_order_and_overlooks_what_it_holds(self, worker: int) -> None:
@@ -98,25 +104,35 @@ class Workers(Machine):
     def claim(
         self, ids: Sequence[uuid.UUID], worker: int, *, reply: str = "heard", alone: bool = True
     ) -> list[ClaimedJob]:
-        """The jobs that the worker knows it holds now."""
-        wishes = [Claim(id=job, token=new_token()) for job in ids]
-        got = lifecycle.claim(
-            wishes, actors=["act"], worker_id=worker, suspects=alone, suspect_from=SUSPECT_FROM, now=self.model.now
-        )
-        for wish in wishes:
-            expected = self.model.jobs[wish.id]
-            may = expected.state == State.PENDING and (alone or expected.crashes < SUSPECT_FROM)
-            assert (wish.id in {job.id for job in got}) is may
-            if may:
-                self.model.claim(wish.id, worker=worker, token=wish.token)
+        """The jobs that the worker knows it holds now. Never do more run than a limit says."""
+        may = self.model.claimable(ids, alone=alone)
+        got = self._claim(ids, worker, reply=reply, alone=alone)
+        if reply == "asked for again":  # in company, so that of those that run alone it has what it had taken
+            again = self.model.claimable(ids, alone=False)
+            assert set(again) <= {job.id for job in got} <= set(may)
+        else:
+            assert {job.id for job in got} == set(may)
+        for job in got:
+            self.model.claim(job.id, worker=worker, token=job.token)
+        assert all(self.model.running(scope) <= most for job in got for scope, most in self.model.covering(job.id))
+        known = {job: (e.token, e.attempt, e.run) for job, e in self.model.jobs.items()}
+        assert all((job.token, job.attempt, job.run) == known[job.id] for job in got)
         if reply == "lost":
             self.model.seats[worker].unheard |= {job.token for job in got}
             return []
-        if reply == "asked for again":
-            got = lifecycle.recover_claims(wishes)
-        known = {job: (e.token, e.attempt, e.run) for job, e in self.model.jobs.items()}
-        assert all((job.token, job.attempt, job.run) == known[job.id] for job in got)
         return got
+
+    def _claim(self, ids: Sequence[uuid.UUID], worker: int, *, reply: str, alone: bool) -> list[ClaimedJob]:
+        claimer = self.model.seats[worker].desk.claimer
+        if reply == "heard":
+            return [held.job for held in claimer.claim(ids, ["act"], suspects=alone).held]
+        if reply == "asked for again":
+            with reply_lost(), suppress(InterfaceError):
+                claimer.claim(ids, ["act"], suspects=alone)
+            return [held.job for held in claimer.clear_up(["act"]).held] if claimer.has_unclear else []
+        wishes = [Claim(id=job, token=new_token()) for job in ids]
+        options = {"suspects": alone, "suspect_from": SUSPECT_FROM, "now": self.model.now}
+        return list(limits.claim(wishes, limits=limits.known(), actors=["act"], worker_id=worker, **options).jobs)
 
     @rule(claim=claims, edge=st.sampled_from(FINISHES), twice=st.booleans())
     def finish(self, claim: ClaimedJob, edge: str, twice: bool) -> None:
@@ -140,14 +156,31 @@ class Workers(Machine):
         self.finish_all([(claim, edge) for claim in late])
         return multiple(*fresh)
 
-    def finish_all(self, reports: Sequence[tuple[ClaimedJob, str]], *, worker: int = 11) -> None:
-        """A batch as the writer commits it, and what became due by it published."""
-        outcomes = [outcome(claim, edge) for claim, edge in reports]
-        finished = lifecycle.finish(outcomes, worker_id=worker, now=self.model.now)
-        taken = [self.model.finish(claim.id, edge, token=claim.token) for claim, edge in reports]
-        assert finished.written == sum(taken)
-        assert lifecycle.still_owed(outcomes) == []
-        self.publish(finished.due)
+    def finish_all(self, reports: Sequence[tuple[ClaimedJob, str]]) -> None:
+        """What the workers that claimed these jobs report, each in one batch."""
+        by_seat: dict[int, list[tuple[ClaimedJob, str]]] = {}
+        for claim, edge in reports:
+            by_seat.setdefault(self.model.holders[claim.token], []).append((claim, edge))
+        for worker, those in by_seat.items():
+            outcomes = [outcome(claim, edge) for claim, edge in those]
+            self.model.seats[worker].desk.report(outcomes)
+            for claim, edge in those:
+                self.model.finish(claim.id, edge, token=claim.token)
+            assert lifecycle.still_owed(outcomes) == []
+
+
+@contextmanager
+def reply_lost() -> Iterator[None]:
+    """The statement that claims takes effect, unless it is part of a transaction, and nobody hears of it."""
+
+    def lose(execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, parameters, many, context)
+        if "'claim'" in sql:
+            raise InterfaceError("the reply was lost")
+        return result
+
+    with connection.execute_wrapper(lose):
+        yield
 
 
 def outcome(claim: ClaimedJob, edge: str) -> Outcome:
