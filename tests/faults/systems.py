@@ -11,18 +11,19 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 import dramatiq
+from django.db.models import F
 from django.utils import timezone
 from dramatiq.broker import Broker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import default_middleware
 
-from queueadmin import lifecycle, retention
+from queueadmin import lifecycle, presence, retention
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.conf import queue_settings
 from queueadmin.ids import new_token
 from queueadmin.jobs import Claim
 from queueadmin.middleware import DeadLetterMiddleware, RetryMiddleware
-from queueadmin.models import Job, JobEvent
+from queueadmin.models import Job, JobEvent, WorkerProcess
 from queueadmin.states import State
 from tests.faults.proxy import Drop, Proxy
 from tests.servers import ValkeyServer, wait_until
@@ -95,14 +96,21 @@ class System:
         for _, worker in list(self._workers):
             self.stop(worker, timeout=2000)
 
-    def require_ran(self, numbers: Iterable[Any]) -> None:
-        """Until all `numbers` ran. Raises Defect."""
+    def has_run(self, numbers: Iterable[Any]) -> bool:
+        """Whether all `numbers` ran, by the end of this system's patience."""
         wanted = set(numbers)
         deadline = time.monotonic() + self.patience
         while not wanted <= set(self.ran):
             if time.monotonic() > deadline:
-                raise Defect(f"{sorted(wanted - set(self.ran))} did not run")
+                return False
             time.sleep(0.02)
+        return True
+
+    def require_ran(self, numbers: Iterable[Any]) -> None:
+        """Raises Defect."""
+        wanted = set(numbers)
+        if not self.has_run(wanted):
+            raise Defect(f"{sorted(wanted - set(self.ran))} did not run")
 
     # -- what takes years or lives, in a hurry ----------------------------------------------
 
@@ -110,9 +118,13 @@ class System:
         """Be the next worker that takes the job, and is gone; False when it is given to nobody any more."""
         raise NotImplementedError
 
-    def rescue_seconds(self) -> float:
-        """How long a lost worker's jobs wait at least, by the system's own settings."""
+    def age(self, seconds: float) -> None:
+        """As if the workers that are gone had been so for `seconds` more."""
         raise NotImplementedError
+
+    def rescuer(self) -> Broker:
+        """A broker that looks for the dead as often as it may, by the default settings of what dead is."""
+        return self.broker()
 
     def dead_letters_after_years(self) -> int:
         """Dead letters that are left of one, when the housekeeping of years has been done."""
@@ -149,11 +161,14 @@ class Ours(System):
             lifecycle.rescue([self._dead], worker_id=99, max_crashes=3)
             lifecycle.promote(limit=10, order_key=1)
         self._dead += 1
+        gone = presence.Identity(id=self._dead, name="gone", host="elsewhere", pid=1, pid_started="")
+        presence.register(gone, queues=[QUEUE], actors=["work"], threads=1)
         wishes = [Claim(id=job.pk, token=new_token()) for job in Job.objects.filter(queue=QUEUE)]
         return len(lifecycle.claim(wishes, actors=["work"], worker_id=self._dead, suspects=True)) == 1
 
-    def rescue_seconds(self) -> float:
-        return queue_settings().silent_seconds
+    def age(self, seconds: float) -> None:
+        assert queue_settings().silent_seconds < seconds  # these workers judge sooner, so that the test is short
+        WorkerProcess.objects.filter(pk__lte=self._dead).update(beat_at=F("beat_at") - timedelta(seconds=seconds))
 
     def dead_letters_after_years(self) -> int:
         from tests.queueadmin.factories import job_in
@@ -217,8 +232,14 @@ class Stock(System):
         broker = self.broker(heartbeat_timeout=100, maintenance_chance=self._always)
         return self._take(broker) is not None
 
-    def rescue_seconds(self) -> float:
-        return float(self.broker().heartbeat_timeout) / 1000  # type: ignore[attr-defined]  # RedisBroker's
+    def age(self, seconds: float) -> None:
+        with self.server.client() as client:
+            beats = f"{self.namespace}:__heartbeats__"
+            for worker in client.zrange(beats, 0, -1):
+                client.zincrby(beats, -seconds * 1000, worker)
+
+    def rescuer(self) -> Broker:
+        return self.broker(maintenance_chance=self._always)
 
     def dead_letters_after_years(self) -> int:
         broker = self.broker(dead_message_ttl=50, maintenance_chance=self._always)
