@@ -23,8 +23,8 @@ run: $(VENV)/base.stamp ## Start everything on this machine and ingest the sampl
 	@$(BIN)/python manage.py up $(ARGS)
 
 # Each process starts servers of its own, and waits for them half of the time: three keep two cores busy. A file's
-# tests stay together, for what they share.
-PARALLEL := -n 3 --dist loadfile
+# tests stay together, for what they share; tests/conftest.py says which files come first.
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/dev.stamp ## Run the tests: all on PostgreSQL, then those for both databases on SQLite (ARGS="-x")
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

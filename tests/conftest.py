@@ -87,6 +87,31 @@ def _spare_work() -> None:
     settings.WHITENOISE_AUTOREFRESH = True
 
 
+LONG_FILES = (
+    "tests/seed/test_roles.py", "tests/ingestion_site/test_up.py", "tests/end_to_end/test_interruptions.py",
+    "tests/browser/", "tests/end_to_end/", "tests/upgrade/", "tests/seed/", "tests/faults/", "tests/test_house.py",
+    "tests/fuzz/", "tests/bench/", "tests/queueadmin/test_rundramatiq.py", "tests/queueadmin/test_queue_program.py",
+    "tests/queueadmin/test_deaths.py", "tests/documents/extraction/test_hostile.py", "tests/ingestion_site/",
+)  # fmt: skip
+"""Files, or folders of them, whose few tests take longest, the longest first."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest files where several processes share the tests: at the end nobody waits for one of them.
+
+    The Makefile's `--no-loadscope-reorder` keeps this order. xdist's own begins with the files of most tests, which
+    are the quick ones.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    long = (place for place, prefix in enumerate(LONG_FILES) if item.nodeid.startswith(prefix))
+    return next(long, len(LONG_FILES))
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not _only_hands_out(config):
         shutil.rmtree(config.stash[DATA_DIR], ignore_errors=True)
