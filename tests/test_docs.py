@@ -1,5 +1,6 @@
 """What the pages name exists: files, sections, commands of manage.py and their options."""
 
+import json
 import re
 import shlex
 from argparse import _SubParsersAction
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands, load_command_class
 
+from documents.api.serializers import TaskStatus
+from documents.exceptions import DocumentNotFound, StorageDenied, StorageUnavailable
+from documents.extraction.errors import ERRORS
 from tests.servers import PROJECT_DIR
 
 PAGES = [PROJECT_DIR / "README.md", PROJECT_DIR / "CHANGELOG.md", *sorted((PROJECT_DIR / "docs").glob("*.md"))]
@@ -67,3 +71,12 @@ def test_what_pages_ask_of_redis_is_what_the_services_user_may() -> None:
     asked = [line for page in PAGES for line in re.findall(r'redis-cli -u "\$REDIS_URL" (\S+)', page.read_text())]
     assert len(asked) >= 5
     assert {f"+{command.strip('`').lower()}" for command in asked} <= set(allowed)
+
+
+def test_the_api_page_shows_a_whole_status_and_tells_every_code_that_a_task_may_end_with() -> None:
+    page = (PROJECT_DIR / "docs" / "api.md").read_text()
+    (shown,) = re.findall(r"^### Status\n\n```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert list(json.loads(shown)) == list(TaskStatus().fields)
+    table = page[page.index("#### Why a task failed") : page.index("### Lists")]
+    known = {*ERRORS, *(error.code for error in (DocumentNotFound, StorageDenied, StorageUnavailable))} - {"cancelled"}
+    assert set(re.findall(r"`([a-z_]+)`", table)) >= known

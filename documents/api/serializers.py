@@ -225,7 +225,8 @@ class TaskStatus(serializers.Serializer[Any]):
     error = TaskError(allow_null=True)
     result = ResultSummary(allow_null=True)
     webhook = WebhookStatus(
-        allow_null=True, help_text="Of the task's last end; null without callback_url and while the task goes on."
+        allow_null=True,
+        help_text="Of the task's last end; null while it goes on, and where neither it nor its tenant names a URL.",
     )
 
 
@@ -336,7 +337,9 @@ class BatchStatus(serializers.Serializer[Any]):
     metadata = serializers.DictField()
     created_at = serializers.DateTimeField()
     completed_at = serializers.DateTimeField(allow_null=True)
-    webhook = WebhookStatus(allow_null=True, help_text="Null without callback_url and until the batch is completed.")
+    webhook = WebhookStatus(
+        allow_null=True, help_text="Null until it is completed, and where neither it nor its tenant names a URL."
+    )
 
 
 class CancelledBatch(serializers.Serializer[Any]):
