@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from documents.exceptions import DocumentError
 from documents.extraction.base import Identity
-from documents.extraction.containers import ole_format
+from documents.extraction.compound import Directory, ole_format
 from documents.extraction.errors import Damaged, DecompressionBomb, Empty, Encrypted, ExtractionError, UnsupportedType
 from documents.extraction.formats import CONTENT_TYPES
-from documents.extraction.identify import identify
+from documents.extraction.identify import TEXT_BYTES, beginning_of_text, identify
 from tests.documents.extraction.conftest import SAMPLES, ole, zipped
 
 OOXML = '<Types><Override PartName="/a/b.xml" ContentType="application/vnd.{}+xml"/></Types>'
@@ -243,6 +243,51 @@ def test_a_directory_that_only_its_second_end_record_owns_up_to_is_refused(judge
     # Then it is not read
     with pytest.raises(DecompressionBomb):
         judge(archive[:at] + record + locator + end)
+
+
+@pytest.mark.parametrize(("entries", "expected"), [(20_000, UnsupportedType), (20_001, DecompressionBomb)])
+def test_an_archive_lists_so_many_files_and_no_more(
+    judge: Callable[..., Identity], entries: int, expected: type[ExtractionError]
+) -> None:
+    """Each is an object that the worker makes while its other threads wait."""
+    entry = b"PK\x01\x02" + bytes(24) + (1).to_bytes(2, "little") + bytes(16) + b"a"
+    end = struct.pack("<HHHHIIH", 0, 0, entries, entries, len(entry) * entries, 30, 0)
+    with pytest.raises(expected):
+        judge(b"PK\x03\x04" + bytes(26) + entry * entries + b"PK\x05\x06" + end)
+
+
+class Counted(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    read_bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.read_bytes += len(data)
+        return data
+
+
+def test_of_an_ole_file_the_top_of_the_directory_is_read_and_the_beginning_of_a_stream() -> None:
+    # Given a document whose text is long, and whose directory names itself as its neighbour
+    data = bytearray(ole(("WordDocument", b"\xec\xa5" + bytes(50_000)), ("Data", bytes(5000))))
+    entry = data.index("Data".encode("utf-16-le"))
+    data[entry + 68 : entry + 76] = struct.pack("<II", 2, 1)
+    file = Counted(data)
+    with Directory(file) as container:
+        # Then each name is looked at once
+        assert sorted(container.top) == ["data", "worddocument"]
+        assert container.looked_at == 2
+        # And of the text 4 KiB are read
+        before = file.read_bytes
+        assert container.beginning("worddocument")[:2] == b"\xec\xa5"
+        assert file.read_bytes - before == 4096
+
+
+@pytest.mark.parametrize("unit", [b"a", b"a b\n", "é".encode(), "é".encode("utf-16-le"), b"\xe9 ", bytes(range(256))])
+def test_of_a_long_text_16_kib_are_decoded(unit: bytes) -> None:
+    """To guess an encoding takes the worker milliseconds for each KiB."""
+    assert TEXT_BYTES - 4096 - 4 <= len(beginning_of_text(unit * 70_000)) <= TEXT_BYTES
+    assert beginning_of_text(unit) == unit
 
 
 def test_tables_of_an_ole_file_that_lead_round_in_a_circle_are_refused(judge: Callable[..., Identity]) -> None:
