@@ -306,10 +306,11 @@ class Writer(threading.Thread):
         logger.error("an outcome is refused by the database", extra={"job_id": str(outcome.job.id)}, exc_info=error)
         try:
             self._on_refused(outcome, error)
-        except (DatabaseError, InterfaceError):
+        except Exception:  # whatever it is: the writer must go on for the others
             logger.exception("a job without an outcome is left as it is", extra={"job_id": str(outcome.job.id)})
             connection.close()
         self._written([outcome])
+        self._on_doubt()
 
     def _written(self, batch: Sequence[Outcome]) -> None:
         with self._idle:

@@ -350,8 +350,8 @@ def test_an_outcome_whose_row_is_locked_for_too_long_at_the_end_is_named_and_its
             writer.put(lifecycle.complete(job))
         assert not writer.flush(0.2)
         # When the writer ends
-        threading.Timer(0.3, let_go.set).start()
-        assert not writer.end(1.0)
+        let_go.set()
+        assert not writer.end(2.0)
     holder.join()
     # Then what became free is written, the other is named, and left to be rescued
     assert not writer.is_alive()
