@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from django.core.management import ManagementUtility
 
 from ingestion_site.embedded import leash
 from tests.conftest import SERVICE_VARIABLES
@@ -49,6 +50,18 @@ def up(tmp_path: Path) -> Iterator[UpFactory]:
     yield start
     for command in started:
         command.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ManageCommand]:
+    """A running `up` for the tests that leave it so; a start takes seconds."""
+    data_dir = tmp_path_factory.mktemp("running") / "var"
+    with ManageCommand(
+        "up", "--data-dir", str(data_dir), "--no-samples", "--port", "0", "--processes", "1",
+        variables={}, without=(*SERVICE_VARIABLES, "DATA_DIR"),
+        ready=lambda command: "Ctrl-C stops everything" in command.output(),
+    ) as command:  # fmt: skip
+        yield command
 
 
 def address(command: ManageCommand) -> str:
@@ -157,15 +170,15 @@ def test_sigkill_of_up_takes_every_process_with_it(up: UpFactory, tmp_path: Path
     wait_until(lambda: not alive(pids), seconds=10, what=f"{pids} to end")
     # And the next start is not in the way of what was left
     command.log.write_text("")
+    command.arguments = (*command.arguments, "--no-samples")
     command.start()
     assert "another" not in command.output().lower()
 
 
-def test_what_is_killed_comes_back_and_people_are_told(up: UpFactory) -> None:
+def test_what_is_killed_comes_back_and_people_are_told(running: ManageCommand) -> None:
     # Given
-    command = up("--no-samples", "--port", "0", "--processes", "1")
-    services = {}
-    for pid in family(command.pid):
+    services: dict[str, int] = {}
+    for pid in family(running.pid):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
         for name in ("valkey-server", "granian", "queueadmin.management.master"):
             if leash.__file__ not in words and name in " ".join(words[:3]):
@@ -176,9 +189,9 @@ def test_what_is_killed_comes_back_and_people_are_told(up: UpFactory) -> None:
         os.kill(pid, signal.SIGKILL)
     # Then
     for name in ("valkey", "web", "worker 1"):
-        wait_until(lambda name=name: f"{name} started again" in command.output(), what=f"{name} to come back")
-        assert f"{name} ended (signal 9)" in command.output()
-    wait_until(lambda: healthy(address(command)), what="the service to be healthy again")
+        wait_until(lambda name=name: f"{name} started again" in running.output(), what=f"{name} to come back")
+        assert f"{name} ended (signal 9)" in running.output()
+    wait_until(lambda: healthy(address(running)), what="the service to be healthy again")
 
 
 def healthy(base: str) -> bool:
@@ -205,11 +218,11 @@ def test_a_port_in_use_stops_the_start_before_anything_runs(tmp_path: Path) -> N
     assert not (tmp_path / "var" / "db.sqlite3").exists()
 
 
-def test_a_second_up_on_the_same_directory_is_refused(up: UpFactory, tmp_path: Path) -> None:
-    first = up("--no-samples", "--port", "0", "--processes", "1")
-    done = manage(tmp_path / "var", "up", "--port", "0")
+def test_a_second_up_on_the_same_directory_is_refused(running: ManageCommand) -> None:
+    data_dir = Path(running.arguments[2])
+    done = manage(data_dir, "up", "--port", "0")
     assert done.returncode == 1
-    assert f"(process {first.pid}) uses {tmp_path / 'var'}" in done.stderr
+    assert f"(process {running.pid}) uses {data_dir}" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -221,11 +234,15 @@ def test_a_second_up_on_the_same_directory_is_refused(up: UpFactory, tmp_path: P
         (["--no-samples", "--exit-after-samples"], "exclude each other"),
     ],
 )
-def test_wrong_options_are_refused_with_what_is_allowed(tmp_path: Path, arguments: list[str], allowed: str) -> None:
-    done = manage(tmp_path / "var", "up", *arguments)
-    assert done.returncode in (1, 2)
-    assert allowed in done.stderr
-    assert "Traceback" not in done.stderr
+def test_wrong_options_are_refused_with_what_is_allowed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], allowed: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        ManagementUtility(["manage.py", "up", *arguments]).execute()
+    assert caught.value.code in (1, 2)
+    said = capsys.readouterr().err
+    assert allowed in said
+    assert "Traceback" not in said
 
 
 def test_given_servers_are_used_and_never_migrated_or_started(
