@@ -19,6 +19,7 @@ from documents import listing, selectors
 from documents.api import bodies
 from documents.listing import Position, Wanted
 from documents.models import IngestionTask
+from queueadmin.selectors import queues
 from queueadmin.states import State
 
 _DEPTH = 0.8
@@ -104,6 +105,8 @@ def _others(tenant: str, rounds: int) -> dict[str, float]:
         "events of one task": _median(lambda: selectors.events(task_id, tenant=tenant), rounds),
         "queue/stats of the tenant": _median(lambda: selectors.queue_stats(tenant=tenant), rounds),
         "queue/stats of all tenants": _median(lambda: selectors.queue_stats(tenant=None), rounds),
+        "queues, the tenant's jobs": _median(lambda: queues(partition_key=tenant), rounds),
+        "queues, all jobs": _median(queues, rounds),
     }
 
 

@@ -16,7 +16,7 @@ from queueadmin.models import Job, JobEvent
 from queueadmin.states import State
 from tests.seed import pages
 from tests.seed.load import NotEmpty, load
-from tests.seed.story import INGEST, WORKERS, stories
+from tests.seed.story import INGEST, SILENT_WORKER, WORKERS, stories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,11 +79,12 @@ def test_no_page_makes_more_queries_when_there_are_more_rows(seed: Callable[[int
 
 
 def somebody_works() -> None:
-    """A job in a worker's hand: few rows may tell of none, and what nobody holds is not asked about."""
-    first = Job.objects.filter(state=State.PENDING).order_by("pk")[:1]
-    Job.objects.filter(pk__in=list(first.values_list("pk", flat=True))).update(
-        state=State.PROCESSING, worker_id=min(WORKERS), claimed_at=timezone.now()
-    )
+    """Jobs in the hands of a worker and of none that is known: few rows may tell of no such ones, and what is not
+    there is not asked about.
+    """
+    held, lost = Job.objects.filter(state=State.PENDING).order_by("pk").values_list("pk", flat=True)[:2]
+    for job_id, worker_id in ((held, min(WORKERS)), (lost, SILENT_WORKER + 1)):
+        Job.objects.filter(pk=job_id).update(state=State.PROCESSING, worker_id=worker_id, claimed_at=timezone.now())
 
 
 def queries_of(client: Client, url: str) -> int:
