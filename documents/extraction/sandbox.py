@@ -51,7 +51,9 @@ class Sandbox:
         self.limits = limits or Limits()
         self.size = size or os.cpu_count() or 1
         self._registry, self._python_path, self._isolate = registry, python_path, isolate
-        self._changed = threading.Condition()
+        # Two conditions of one lock: a child that comes free wakes one thread that waits, where there may be dozens.
+        self._lock = threading.Lock()
+        self._free, self._calm = threading.Condition(self._lock), threading.Condition(self._lock)
         self._idle: list[ChildProcess] = []
         self._busy: set[ChildProcess] = set()
         self._count = 0
@@ -94,17 +96,17 @@ class Sandbox:
 
     def close(self) -> None:
         """End every child, also those at work, and remove all directories. Runs that are cut off are cancelled."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
             busy = list(self._busy)
-            self._changed.notify_all()
+            self._free.notify_all()
         for child in busy:
             child.kill()
         for child in idle:
             child.dispose()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._busy, timeout=_CLOSE_SECONDS)
+        with self._lock:
+            self._calm.wait_for(lambda: not self._busy, timeout=_CLOSE_SECONDS)
         self._spawner.shutdown(wait=False)
         self._finalizer()
 
@@ -115,16 +117,17 @@ class Sandbox:
 
     def wake(self) -> None:
         """Let the threads that wait for a child look at their cancellation again."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            self._free.notify_all()
 
     def acquire(self, cancelled: Callable[[], bool]) -> ChildProcess:
         """Take an idle child or start one. Raises ExtractionCancelled or SandboxUnavailable."""
         dead: list[ChildProcess] = []
         try:
-            with self._changed:
+            with self._lock:
                 while True:
                     if cancelled():
+                        self._free.notify()  # what woke this thread may have been meant for any that waits
                         raise ExtractionCancelled()
                     if self._closed:
                         raise SandboxUnavailable("The extraction sandbox is shutting down.")
@@ -138,7 +141,7 @@ class Sandbox:
                     if self._count < self.size:
                         self._count += 1
                         break
-                    self._changed.wait()
+                    self._free.wait()
         finally:
             for child in dead:
                 child.dispose()
@@ -149,13 +152,13 @@ class Sandbox:
             child = self._spawner.submit(self._spawn).result()
             child.wait_ready(self.limits.start_seconds)
         except BaseException as error:
-            with self._changed:
+            with self._lock:
                 self._count -= 1
-                self._changed.notify()
+                self._free.notify()
             if isinstance(error, RuntimeError):  # the executor after close()
                 raise SandboxUnavailable("The extraction sandbox is shutting down.") from error
             raise
-        with self._changed:
+        with self._lock:
             self._busy.add(child)
             closed, told = self._closed, self._told
             self._told = True
@@ -179,14 +182,15 @@ class Sandbox:
                 child.renew_directories()
             except OSError:
                 reuse = False
-        with self._changed:
+        with self._lock:
             self._busy.discard(child)
             keep = reuse and not self._closed
             if keep:
                 self._idle.append(child)
             else:
                 self._count -= 1
-            self._changed.notify_all()
+            self._free.notify()
+            self._calm.notify()
         if not keep:
             child.dispose()
 
