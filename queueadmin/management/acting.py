@@ -17,7 +17,7 @@ from queueadmin.broker import get_ledger_broker
 from queueadmin.conf import queue_settings
 from queueadmin.management import tables
 from queueadmin.management.looking import terms_of
-from queueadmin.management.shell import Options, Shell, WrongCommandLine, ids_of, who
+from queueadmin.management.shell import Options, Shell, ids_of, who, wrong_command_line
 from queueadmin.models import Job
 from queueadmin.operations import CANCEL_REQUESTED, OperationResult
 from queueadmin.states import State
@@ -69,15 +69,15 @@ def _on_jobs(shell: Shell, options: Options, act: _Act, *, what: str, done: str,
 
 
 def _is_selection(options: Options) -> bool:
-    """Whether jobs are selected, not named. Raises WrongCommandLine for both and for neither."""
+    """Whether jobs are selected, not named. Raises CommandError for both and for neither."""
     selects = bool(_states(options) or options["search"] or any(options.get(name) for name in _SELECTS))
     if options["ids"] and (selects or options["limit"] is not None):
-        raise WrongCommandLine(
+        raise wrong_command_line(
             "Name jobs by their ids, or select them by options, not both: ids are taken as they are. Nothing was "
             "changed. To narrow a selection to some ids: --search id:ID,ID."
         )
     if not options["ids"] and not selects:
-        raise WrongCommandLine("Say which jobs: ids, or a selection such as --dead-letter or --search; see --help.")
+        raise wrong_command_line("Say which jobs: ids, or a selection such as --dead-letter or --search; see --help.")
     return selects
 
 

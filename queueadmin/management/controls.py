@@ -13,7 +13,7 @@ from rich.table import Table
 from queueadmin import display, operations
 from queueadmin import periodic as periodic_jobs
 from queueadmin.management import tables
-from queueadmin.management.shell import Options, Shell, WrongCommandLine, who
+from queueadmin.management.shell import Options, Shell, who, wrong_command_line
 from queueadmin.operations import PeriodicResult, QueueResult
 from queueadmin.search.fields import span
 from queueadmin.search.language import SearchError
@@ -112,7 +112,7 @@ def periodic(shell: Shell, options: Options) -> bool:
     if options["action"] is None:
         return _show_periodic(shell)
     if options["actor"] is None:
-        raise WrongCommandLine("Name the periodic job: `manage.py queue periodic` lists them.")
+        raise wrong_command_line("Name the periodic job: `manage.py queue periodic` lists them.")
     act, done, otherwise = _PERIODIC[options["action"]]
     result = act(options["actor"], **who(options))
     if shell.as_json:

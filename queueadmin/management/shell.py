@@ -23,11 +23,9 @@ _WIDTH = 240
 Options = dict[str, Any]
 
 
-class WrongCommandLine(CommandError):
+def wrong_command_line(message: str) -> CommandError:
     """What was written makes no sense, whatever the ledger holds: exit code 2, as for what argparse refuses."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, returncode=2)
+    return CommandError(message, returncode=2)
 
 
 @dataclass(kw_only=True)
@@ -68,13 +66,13 @@ class Shell:
 
 
 def ids_of(texts: Sequence[str]) -> list[UUID]:
-    """The jobs' ids. Raises WrongCommandLine for text that is none."""
+    """The jobs' ids. Raises CommandError for text that is none."""
     ids = []
     for text in texts:
         try:
             ids.append(UUID(text))
         except ValueError as error:
-            raise WrongCommandLine(
+            raise wrong_command_line(
                 f"{text!r} is not a job's id: those look like {UUID(int=7 << 76 | 1 << 120)}."
             ) from error
     return ids

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,6 @@ def load(stories: Iterable[Story], *, now: datetime, ingest_queue: str, tick: Ca
     if Job.objects.exists():
         raise NotEmpty(NotEmpty.__doc__)
     _write(Tenant, [{"slug": slug, "key_prefix": f"{slug}/", "created_at": now} for slug, _ in TENANTS])
-    _write(WorkerProcess, list(_workers(now, ingest_queue)))
     _write(
         QueueControl,
         [{"queue": "maintenance", "reason": "the archive is being moved", "paused_by": "root", "paused_at": now}],
@@ -46,6 +45,8 @@ def load(stories: Iterable[Story], *, now: datetime, ingest_queue: str, tick: Ca
         for story in batch:
             minutes.count(story)
         tick(len(batch))
+    held = Counter(Job.objects.filter(state=State.PROCESSING).values_list("worker_id", flat=True))
+    _write(WorkerProcess, list(_workers(now, ingest_queue, held)))
     _write(JobMinute, minutes.outcomes())
     _write(FailureMinute, minutes.failures())
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
@@ -112,13 +113,13 @@ def _delivery(story: Story) -> Row:
 _MIB = 2**20
 
 
-def _workers(now: datetime, ingest_queue: str) -> Iterator[Row]:
+def _workers(now: datetime, ingest_queue: str, held: Counter[int | None]) -> Iterator[Row]:
     """As in the middle of a rollout: the newest release everywhere but on the host that fell silent."""
-    queues = [ingest_queue, "webhooks", "maintenance"]
+    queues = [ingest_queue, "webhooks", "maintenance", "control"]
     for number, name in [*WORKERS.items(), (SILENT_WORKER, "ingest-c:1")]:
         yield {
             "id": number, "name": name, "host": name.split(":")[0], "pid": 4_000 + 17 * number, "pid_started": "1",
-            "queues": queues, "actors": [INGEST, DELIVER, "cleanup"], "threads": 8, "busy": number % 5,
+            "queues": queues, "actors": [INGEST, DELIVER, "cleanup"], "threads": 8, "busy": min(8, held[number]),
             "version": "2.3.0" if number == SILENT_WORKER else "2.4.1",
             "memory": (180 + 53 * (number % 7)) * _MIB, "peak_memory": (420 + 61 * (number % 7)) * _MIB,
             "started_at": now - timedelta(hours=7 * (number - 100), minutes=number), "beat_at": now,

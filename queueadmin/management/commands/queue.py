@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError
 from queueadmin.exceptions import QueueAdminError
 from queueadmin.management import acting, controls, limits, looking
 from queueadmin.management.quiet import without_info_lines
-from queueadmin.management.shell import Options, Shell, WrongCommandLine
+from queueadmin.management.shell import Options, Shell, wrong_command_line
 from queueadmin.search.language import SearchError
 from queueadmin.states import State
 
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         try:
             done = _RUN[options["command"]](shell, options)
         except SearchError as error:
-            raise WrongCommandLine(str(error)) from error
+            raise wrong_command_line(str(error)) from error
         except QueueAdminError as error:
             raise CommandError(str(error)) from error
         except (OperationalError, InterfaceError) as error:
