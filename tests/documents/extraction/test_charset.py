@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from documents.extraction.charset import decode, known
 
 
+@settings(deadline=None)  # the first call loads codecs, on a machine with other work
 @given(st.binary(max_size=300), st.sampled_from(["", "utf-8", "big5", "nonsense", "utf-16", "base64", "\0"]))
 def test_any_bytes_become_text_without_error(data: bytes, declared: str) -> None:
     assert isinstance(decode(data, declared=declared).text, str)
