@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import redis
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multiple, precondition, rule
 
 from queueadmin import lifecycle, limits, operations, retention
 from queueadmin.broker import LedgerRedisBroker
@@ -93,6 +93,13 @@ class Clients(Machine):
 
 
 class Operators(Machine):
+    @initialize(queue=st.sampled_from([None, None, 1, 2]), partition=st.sampled_from([None, None, 1]))
+    def there_may_be_limits(self, queue: int | None, partition: int | None) -> None:
+        """From the beginning: a rule alone comes too seldom before two jobs want to run."""
+        for scope, limit in ((("q", None), queue), (("q", "t"), partition)):
+            if limit is not None:
+                self.set_limit(scope=scope, limit=limit)
+
     @rule(scope=st.sampled_from([("q", None), ("q", "t"), ("", "t")]), limit=st.sampled_from([None, 0, 1, 1, 2]))
     def set_limit(self, scope: limits.Scope, limit: int | None) -> None:
         """What runs goes on."""
