@@ -151,10 +151,11 @@ def _finish_write(*, failures: bool) -> Write:
         guard="j.state = 'processing' AND j.token = w.token",
         assignments=(
             f"state = CASE WHEN {_WANTED} THEN 'cancelled' ELSE w.state END, token = NULL, worker_id = NULL, "
-            f"result = w.result, failures = j.failures + w.failed, "
+            "result = w.result, failures = j.failures + COALESCE(w.failed, 0), "
             f"run_at = CASE WHEN w.state = 'retrying' THEN {d.after('w.delay')} ELSE j.run_at END, "
             f"finished_at = CASE WHEN w.state IN ({ended}) OR {_WANTED} THEN {d.now} ELSE NULL END, "
-            "error_code = w.error_code, error_message = w.error_message, fingerprint = w.fingerprint"
+            "error_code = COALESCE(w.error_code, ''), error_message = COALESCE(w.error_message, ''), "
+            "fingerprint = COALESCE(w.fingerprint, '')"
         ),
         returning=("id", "state"),
         edge="CASE WHEN u.state = 'cancelled' THEN 'stop' ELSE w.edge END",
@@ -203,12 +204,21 @@ def _first_of_each_token(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _outcome_row(outcome: Outcome) -> Row:
-    return {
-        "id": outcome.job.id.hex,
-        "token": outcome.job.token.hex, "edge": outcome.edge, "state": outcome.state,
-        "result": outcome.result, "delay": outcome.delay, "failed": outcome.failed, "detail": outcome.detail,
-        "error_code": outcome.error_code, "error_message": outcome.error_message, "fingerprint": outcome.fingerprint,
+    """What the statement needs of an outcome. Most have neither result nor error, and both ends of the connection pay
+    for every field: what is empty is left out."""
+    row: Row = {
+        "id": outcome.job.id.hex, "token": outcome.job.token.hex, "edge": outcome.edge, "state": outcome.state,
     }  # fmt: skip
+    if outcome.result is not None:
+        row["result"] = outcome.result
+    if outcome.detail is not None:
+        row["detail"] = outcome.detail
+    if outcome.failed:
+        row |= {
+            "failed": outcome.failed, "delay": outcome.delay, "error_code": outcome.error_code,
+            "error_message": outcome.error_message, "fingerprint": outcome.fingerprint,
+        }  # fmt: skip
+    return row
 
 
 def _released(outcomes: Sequence[Outcome], written: list[Row]) -> list[Ready]:
