@@ -67,6 +67,9 @@ takes to notice that the database is away. Worker processes have no pool: about 
 See https://www.psycopg.org/psycopg3/docs/api/pool.html
 """
 
+PREPARED = {"server_side_binding": True, "prepare_threshold": 3}
+"""A session that has a statement prepared when it sends it for the fourth time."""
+
 DJANGOS_OWN = frozenset({"assume_role"})
 """Options of a URL that are Django's, not libpq's."""
 
@@ -132,6 +135,7 @@ def _postgresql(url: str, session: Session) -> dict[str, Any]:
             "application_name": f"ingestion {session.process}",
             **options,
             **_start_options(session, options.get("options", "")),
+            **_prepared(session),
             **({"pool": {**_POOL, "max_size": session.connections}} if session.connections else {}),
         },
     }
@@ -148,6 +152,15 @@ def _start_options(session: Session, given: str) -> dict[str, Any]:
         return {"options": given} if given else {}
     text = " ".join(filter(None, [session.limits.as_option(), given]))
     return {"options": text} if text else {}
+
+
+def _prepared(session: Session) -> dict[str, Any]:
+    """Prepared statements, for processes that send the same few statements all day: see docs/adr/0020.
+
+    Not behind a pooler of transactions, where the next transaction meets another session, and not in the web server,
+    whose lists are filtered in too many ways for one plan each.
+    """
+    return {} if session.pooler == "transaction" or session.connections else PREPARED
 
 
 def _check(options: dict[str, Any]) -> None:

@@ -259,7 +259,8 @@ def acquire(name: str, *, holder: int, seconds: float, now: datetime | None = No
     )
     if not changed:
         changed = sql.execute(
-            f"INSERT INTO {LEASE} (name, holder, expires_at) SELECT %(name)s, %(holder)s, {d.after('%(seconds)s')} "
+            f"INSERT INTO {LEASE} (name, holder, expires_at) "
+            f"SELECT CAST(%(name)s AS varchar), %(holder)s, {d.after('%(seconds)s')} "
             f"WHERE NOT EXISTS (SELECT 1 FROM {LEASE} WHERE name = %(name)s) ON CONFLICT DO NOTHING",
             parameters,
         )

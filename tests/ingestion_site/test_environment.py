@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_site import environment, secret_files
+from ingestion_site.database import PREPARED
 from ingestion_site.environment import PROJECT_DIR, WrongSetting
 from tests.conftest import SERVICE_VARIABLES
 
@@ -308,10 +309,21 @@ def test_a_connection_into_the_void_ends_in_seconds_unless_the_url_says_otherwis
         "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000,
         "application_name": "ingestion command",
         "options": "-c lock_timeout=10000 -c idle_in_transaction_session_timeout=15000",
+        **PREPARED,
     }  # fmt: skip
     assert database["CONN_MAX_AGE"] == 0
-    # And the driver takes them all
-    assert "tcp_user_timeout=15000" in psycopg.conninfo.make_conninfo(**database["OPTIONS"])
+    # And the driver takes those that are not Django's
+    for_libpq = {name: value for name, value in database["OPTIONS"].items() if name not in PREPARED}
+    assert "tcp_user_timeout=15000" in psycopg.conninfo.make_conninfo(**for_libpq)
+
+
+@pytest.mark.parametrize(("process", "prepares"), [("web", False), ("worker", True), ("", True)])
+def test_workers_prepare_their_statements_and_the_web_server_does_not(
+    monkeypatch: pytest.MonkeyPatch, process: str, *, prepares: bool
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/docs")
+    monkeypatch.setenv("QUEUEADMIN_PROCESS", process)
+    assert (environment.read().database["OPTIONS"].items() >= PREPARED.items()) is prepares
 
 
 @pytest.mark.parametrize("process", ["web", "worker"])
@@ -332,6 +344,7 @@ def test_behind_a_pooler_of_transactions_nothing_is_left_to_a_session(monkeypatc
     monkeypatch.setenv("DATABASE_POOLER", "transaction")
     database = environment.read().database
     assert "options" not in database["OPTIONS"]
+    assert not PREPARED.keys() & database["OPTIONS"].keys()
     assert database["DISABLE_SERVER_SIDE_CURSORS"] is True
 
 
