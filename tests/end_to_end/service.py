@@ -67,4 +67,4 @@ class Service:
                 return Job.objects.filter(pk=task_id, state="processing").exists()
             return JobProgress.objects.filter(job_id=task_id, stage=stage).exists()
 
-        servers.wait_until(holds, seconds=15, what=f"{task_id} to be processed, stage {stage}")
+        servers.wait_until(holds, what=f"{task_id} to be processed, stage {stage}")
