@@ -64,6 +64,12 @@ class Machine(RuleBasedStateMachine):
 
 
 class Clients(Machine):
+    @initialize(target=jobs, follow_up=st.booleans(), partition=st.sampled_from(["", "t"]))
+    def two_jobs_are_submitted(self, follow_up: bool, partition: str) -> object:
+        """From the beginning: most examples leave the rule out, and would have nothing to do."""
+        options = {"delay": 0.0, "key": None, "twice": False, "partition": partition}
+        return multiple(*(self.submit(follow_up=promised, **options) for promised in (follow_up, False)))
+
     @precondition(lambda self: len(self.model.present()) < MOST_JOBS)
     @rule(
         target=jobs,
