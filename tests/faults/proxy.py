@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import threading
 from collections.abc import Coroutine
@@ -17,6 +18,10 @@ from typing import Any
 
 _CHUNK = 65_536
 _READY_FOR_QUERY = b"Z\x00\x00\x00\x05"
+_PARSE = re.compile(rb"P.{4}([^\0]+)\0([^\0]*)\0", re.DOTALL)
+_BIND = re.compile(rb"B.{4}\0([^\0]+)\0", re.DOTALL)
+"""A client has a statement prepared under a name, and later runs it by that name alone; unnamed ones come with their
+text. See https://www.postgresql.org/docs/current/protocol-message-formats.html"""
 _REFUSED = b"-"
 """Redis refuses: it does not know the script yet."""
 _EMPTY_REPLIES = (b"*-1", b"$-1", b"*0", b"_")
@@ -78,6 +83,15 @@ class _Pair:
     server: asyncio.StreamWriter
     swallow: Drop | None = None
     swallowed: bytes = b""
+    prepared: dict[bytes, bytes] = field(default_factory=dict)
+
+    def command(self, data: bytes) -> bytes:
+        """What PostgreSQL is asked to do: to prepare a statement is to do nothing yet, to run one is its text."""
+        if parse := _PARSE.match(data):
+            self.prepared[parse[1]] = parse[2]
+            return b""
+        bind = _BIND.match(data)
+        return self.prepared.get(bind[1], b"") + data if bind else data
 
     def abort(self) -> None:
         for writer in (self.client, self.server):
@@ -187,18 +201,19 @@ class Proxy:
     async def _up(self, pair: _Pair, reader: asyncio.StreamReader) -> None:
         while data := await reader.read(_CHUNK):
             await self._through()
-            if self._is_caught(data):
+            command = pair.command(data) if self.postgres else data
+            if self._is_caught(command):
                 await asyncio.Event().wait()  # until the connection is cut
             for order in list(self.drops):
-                if order.left > 0 and pair.swallow is None and order.marker in data:
+                if order.left > 0 and pair.swallow is None and order.marker in command:
                     order.left -= 1
                     pair.swallow, pair.swallowed = order, b""
             pair.server.write(data)
             await pair.server.drain()
 
-    def _is_caught(self, data: bytes) -> bool:
+    def _is_caught(self, command: bytes) -> bool:
         for order in list(self.catches):
-            if order.marker in data:
+            if order.marker in command:
                 self.catches.remove(order)
                 order.caught.set()
                 return True
