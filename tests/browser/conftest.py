@@ -33,9 +33,12 @@ document.addEventListener("securitypolicyviolation", event => window.__violation
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests; each has its own profile in it. Skips without one, in CI it fails."""
+    """One browser for a file's tests; each has its own profile in it. Skips without one, in CI it fails.
+
+    Not for all files: while Playwright's loop stands in this thread, no other test could run one of its own.
+    """
     for missing in missing_tools({"chromium": "chromium"}):
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(missing))
     # Playwright's loop runs in this thread, where Django would refuse to ask the database. Nothing here is async.
