@@ -23,6 +23,7 @@ from documents.models import Batch, IngestionTask, WebhookAttempt
 from documents.storage import DocumentStore, ResultStore
 from documents.storage.keys import uploaded_for
 from queueadmin import retention as ledger
+from queueadmin.models import Job
 
 logger = logging.getLogger(__name__)
 
@@ -130,13 +131,20 @@ def _tidy_batches(policy: RetentionPolicy, *, now: datetime) -> None:
 
 
 def erase(task_id: UUID, *, results: ResultStore, documents: DocumentStore) -> bool:
-    """Remove at once what retention would remove in time; false when the task's row was slim already, or is live.
+    """Remove at once what retention would remove in time; false, and nothing is touched, when the task is live.
 
-    Objects that are left when this process dies are removed by asking again, or by the sweep of orphans.
+    That is asked under its row's lock: a task that somebody has queued again a moment ago needs its document. Objects
+    that are left when this process dies are removed by asking again, or by the sweep of orphans.
     """
-    erased = ledger.empty(task_id, within=_slim_down)
+    if not ledger.empty(task_id, within=_slim_down) and not _is_slim(task_id):
+        return False
     _remove_objects([task_id], results=results, documents=documents)
-    return erased
+    return True
+
+
+def _is_slim(task_id: UUID) -> bool:
+    """Emptied rows stay so: nobody can queue their task again."""
+    return Job.objects.filter(pk=task_id, cleaned_at__isnull=False).exists()
 
 
 def _remove_objects(ids: Sequence[UUID], *, results: ResultStore, documents: DocumentStore) -> None:

@@ -253,5 +253,6 @@ def erase(task_id: UUID, *, tenant: str, by: str, source: str = "api") -> None:
     if job.state not in TERMINAL:
         raise InvalidTransition(task_id, job.state, "erase")
     with audited("erase", str(task_id), 1, by=by, source=source, user=None, reason="") as log:
-        retention.erase(task_id, results=conf.result_store(), documents=conf.document_store())
+        if not retention.erase(task_id, results=conf.result_store(), documents=conf.document_store()):
+            raise InvalidTransition(task_id, selectors.find_task(task_id, tenant=tenant).job.state, "erase")
         log.done = 1

@@ -296,6 +296,26 @@ def test_a_task_whose_document_is_being_removed_cannot_be_queued_again(results: 
     assert (queued, is_emptied(task_id)) == ([], True)
 
 
+def test_a_task_that_was_queued_again_before_it_is_erased_keeps_its_document(
+    results: DirectoryResultStore, documents: DirectoryStore
+) -> None:
+    # Given a task of an upload that has ended, and a person who queues it again just before another erases it
+    task_id = ended("failed", hours_ago=1)
+    key = upload_key("default", task_id, "a.txt")
+    documents.put(key, BytesIO(b"text"))
+    IngestionTask.objects.filter(pk=task_id).update(r2_key=key)
+    lifecycle.retry([task_id], by="ann", order_key=order_key_now())
+    # Then nothing of it is touched: it would run without its document
+    assert not retention.erase(task_id, results=results, documents=documents)
+    assert (Job.objects.get(pk=task_id).state, [one.key for one in documents.stored("")]) == ("pending", [key])
+    # And one that is slim already loses what was left of it
+    factories.end(task_id, "failed")
+    for _ in range(2):
+        documents.put(key, BytesIO(b"text"))
+        assert retention.erase(task_id, results=results, documents=documents)
+        assert (is_emptied(task_id), list(documents.stored(""))) == (True, [])
+
+
 def test_a_task_that_is_being_queued_again_keeps_its_document(
     results: DirectoryResultStore, documents: DirectoryStore
 ) -> None:
