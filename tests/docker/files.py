@@ -22,6 +22,7 @@ SCHEMAS = Path(__file__).parent / "schemas"
 KNOWN_VARIABLES = {
     *SERVICE_VARIABLES, "DATA_DIR", "ENV_FILE", "PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE",
     "DJANGO_SETTINGS_MODULE", "PYTHON_CPU_COUNT", "GRANIAN_LOG_CONFIG",
+    "QUEUEADMIN_HOST_PROCESSES",
 }  # fmt: skip
 """What the service, Django or Python reads."""
 

@@ -66,7 +66,7 @@ def test_every_variable_is_one_the_service_reads() -> None:
     }
     for section in programs().values():
         named |= set(re.findall(r"([A-Z_]+)=", section["environment"]))
-    assert named == {"DATA_DIR", "ENV_FILE", "GRANIAN_LOG_CONFIG"}
+    assert named == {"DATA_DIR", "ENV_FILE", "GRANIAN_LOG_CONFIG", "QUEUEADMIN_HOST_PROCESSES"}
     assert named <= KNOWN_VARIABLES
 
 
@@ -92,6 +92,11 @@ def test_a_worker_may_finish_before_it_is_killed_and_is_always_started_again() -
     assert int(worker["stopwaitsecs"]) >= QueueSettings.shutdown_seconds + 5
     assert (worker["stopsignal"], worker["stopasgroup"], worker["killasgroup"]) == ("TERM", "false", "true")
     assert worker["autorestart"] == "true"
+
+
+def test_supervisors_workers_know_how_many_share_the_machine() -> None:
+    worker = programs()["program:document-ingestion-worker"]
+    assert f'QUEUEADMIN_HOST_PROCESSES="{worker["numprocs"]}"' in worker["environment"]
 
 
 def test_nothing_runs_as_root() -> None:
