@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from queueadmin import display, inspection, selectors
 from queueadmin.broker import get_ledger_broker
+from queueadmin.bulk import REASON_FROM, ReasonRequired
 from queueadmin.exceptions import QueueAdminError
 from queueadmin.models import Job
 from queueadmin.operations import DepthChanged
@@ -50,9 +51,16 @@ def operate_on_queue(request: HttpRequest, model_admin: ModelAdmin[Any], name: s
     if request.method != "POST":
         return _confirm(request, model_admin, operation, queue, _form(request, operation, queue))
     form = operation.form(request.POST)
+    if form.is_valid() and _lacks_a_reason(request, form):
+        form.add_error(None, str(ReasonRequired()))
     if not form.is_valid():
         return _confirm(request, model_admin, operation, queue, form)
     return _act(request, model_admin, operation, queue, form)
+
+
+def _lacks_a_reason(request: HttpRequest, form: QueueForm) -> bool:
+    """A purge of many jobs wants one, as any operation on many."""
+    return form.cleaned_data.get("expected", 0) > REASON_FROM and not who_asks(request)["reason"].strip()
 
 
 def _act(
@@ -95,6 +103,8 @@ def _confirm(
         "depth": depth,
         "running": selectors.running_count(queue),
         "eligible": depth if is_purge else 1,
+        "reason_from": REASON_FROM,
+        "needs_reason": is_purge and depth > REASON_FROM,
         "form": form,
         "hidden": {"queue": queue},
         "submit": f"Cancel {number_of_jobs(depth)}" if is_purge else f"{operation.label} {queue}",

@@ -9,7 +9,7 @@ from django.utils import timezone
 from queueadmin import lifecycle, operations
 from queueadmin.models import OperationLog, QueueControl
 from queueadmin.states import State
-from tests.queueadmin.factories import claimed, state_of, submitted
+from tests.queueadmin.factories import claimed, new_job, state_of, submitted
 from tests.queueadmin.people import text_of
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -94,6 +94,17 @@ def test_a_purge_names_its_depth_and_refuses_when_it_has_changed_much(admin: Cli
     assert not OperationLog.objects.exists()
     # and that one may be confirmed
     assert "21 jobs of q cancelled" in operate(admin, "purge", expected=21)
+
+
+def test_a_purge_of_more_than_a_hundred_jobs_wants_a_reason(admin: Client) -> None:
+    lifecycle.submit([new_job() for _ in range(101)])
+    assert "(required above 100 jobs)" in text_of(admin, f"{QUEUES}operate/purge/?queue=q")
+    for reason in ("", "   "):
+        page = operate(admin, "purge", expected=101, reason=reason)
+        assert "more than 100 jobs needs a reason" in page
+        assert "Cancel 101 jobs" in page
+    assert not OperationLog.objects.exists()
+    assert "101 jobs of q cancelled" in operate(admin, "purge", expected=101, reason="a bad batch")
 
 
 def test_a_purge_without_the_depth_that_was_shown_does_nothing(admin: Client) -> None:
