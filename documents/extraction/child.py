@@ -43,6 +43,9 @@ _LARGE = 10**15
 """Numbers that every reader of JSON takes as they are written."""
 _SPAN = 40
 """What the place of a page costs beside its text."""
+_LABEL = 500
+"""Characters of a page's name. A chapter whose title is never closed is named by all that follows, and the parent
+would take a name that long for nonsense."""
 
 
 class Child:
@@ -189,7 +192,7 @@ def _write_text(found: Extraction, file: BinaryIO, limit: int) -> list[list[int 
         file.write(data)
         start = at + len(separator)
         at = start + len(text)
-        spans.append([page.number, clean(page.label), start, at])
+        spans.append([page.number, clean(page.label[:_LABEL]), start, at])
     return spans
 
 

@@ -27,6 +27,8 @@ _MOST_PAGES = 100_000
 """Ten times the pages that are read of a document: each is an object in the worker."""
 _MOST_TRIED, _MOST_WARNINGS = 100, 10_000
 _DIGITS = 18
+_DEEPEST = 50
+"""Python 3.13 reads JSON that is nested more deeply than a function may call itself."""
 
 
 class Nonsense(ExtractorCrashed):
@@ -75,17 +77,13 @@ def extraction_from(result: Any, warnings: tuple[str, ...]) -> Extraction:
     """Make an Extraction of what the child found; `warnings` come before its own. Raises Nonsense."""
     fields: dict[str, Any] = _expect(result, dict)
     text = _text(fields.get("text"))
-    try:
-        metadata = _metadata(_expect(fields.get("metadata"), dict))
-    except RecursionError as error:
-        raise Nonsense() from error
     return Extraction(
         text=text,
         pages=_pages(_expect(fields.get("pages"), list), text),
         engine=_text(fields.get("engine"), _NAME),
         content_type=_text(fields.get("content_type"), _NAME),
         markdown=_text(fields.get("markdown")),
-        metadata=cast(dict[str, JsonValue], metadata),
+        metadata=cast(dict[str, JsonValue], _metadata(_expect(fields.get("metadata"), dict))),
         warnings=(*warnings, *(_text(one, _LINE) for one in _several(fields.get("warnings"), _MOST_WARNINGS))),
         tried=tried_from(fields),
     )
@@ -144,17 +142,19 @@ def _pages(spans: list[Any], text: str) -> tuple[Page, ...]:
     return tuple(pages)
 
 
-def _metadata(value: Any) -> Any:
-    """`value`, once every text in it is known to be one."""
+def _metadata(value: Any, depth: int = 0) -> Any:
+    """`value`, once every text in it is known to be one, and no list or object lies too deep for whoever stores it."""
+    if depth > _DEEPEST:
+        raise Nonsense()
     if type(value) is str:
         _text(value)
     elif type(value) is dict:
         for name, item in value.items():
             _text(name, _LINE)
-            _metadata(item)
+            _metadata(item, depth + 1)
     elif type(value) is list:
         for item in value:
-            _metadata(item)
+            _metadata(item, depth + 1)
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from documents.extraction import wire
+from documents.extraction.base import Extraction, Page
+from documents.extraction.child import handed_over
 from documents.extraction.errors import ExtractorCrashed
 
 GOOD: dict[str, Any] = {
@@ -17,6 +20,11 @@ GOOD: dict[str, Any] = {
     "metadata": {"pages": 2, "title": "Größe", "ratio": 0.5, "attachments": [{"name": "a"}], "dpi": None},
     "pages": [[1, "", 0, 3], [2, "b", 5, 11]], "tried": [{"engine": "good", "seconds": 0.25, "reason": ""}],
 }  # fmt: skip
+
+
+NESTED: list[Any] = []
+for _ in range(60):
+    NESTED = [NESTED]
 
 
 def extraction(**changes: Any) -> Any:
@@ -31,6 +39,15 @@ def test_what_an_honest_child_answers_comes_through() -> None:
     assert (found.tried[0].engine, found.tried[0].seconds) == ("good", 0.25)
 
 
+def test_a_page_whose_name_is_as_long_as_its_text_comes_through(tmp_path: Path) -> None:
+    """A chapter whose title is never closed is named by all that follows."""
+    found = Extraction(
+        text="text", pages=(Page(number=1, label="x" * 30_000, text="text"),), engine="epub", content_type="text/plain"
+    )
+    (page,) = wire.extraction_from(handed_over(found, tmp_path, limit=1000), ()).pages
+    assert (page.text, page.label) == ("text", "x" * 500)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -41,6 +58,7 @@ def test_what_an_honest_child_answers_comes_through() -> None:
         {"metadata": {"created": float("nan")}},
         {"metadata": {"created": float("-inf")}},
         {"metadata": {"pages": 10**30}},
+        {"metadata": {"deep": NESTED}},
         {"metadata": []},
         {"engine": "x" * 1000},
         {"warnings": "text"},
@@ -65,6 +83,12 @@ def test_anything_else_is_nonsense(changes: dict[str, Any]) -> None:
     """Also one text shared by many pages, which would become as many copies of it in the worker."""
     with pytest.raises(ExtractorCrashed, match="nonsense"):
         extraction(**changes)
+
+
+def test_evidence_that_is_nested_too_deeply_is_nonsense() -> None:
+    """Python 3.13 reads it, and whoever went through it afterwards would end with a RecursionError."""
+    with pytest.raises(wire.Nonsense):
+        wire.error_from({"code": "damaged", "message": "", "evidence": {"deep": NESTED}, "tried": []})
 
 
 @pytest.mark.parametrize(
