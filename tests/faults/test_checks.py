@@ -4,6 +4,8 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -11,9 +13,12 @@ from rich.console import Console
 from tests.faults import __main__ as command
 from tests.faults import checks, checks_documents, effects, report, summary
 from tests.faults.apps.plan import Plan
+from tests.faults.catalogue import Fault
 from tests.faults.effects import Effect
 from tests.faults.findings import Findings, Span, measure, repeated
 from tests.faults.inbox import Delivery, Inbox
+from tests.faults.runner import Campaign
+from tests.faults.world import World
 
 PLAN = Plan(run="r", seed=1, first=0, last=10, seconds=1.0)
 SPAN = Span(plan=PLAN, poisonous=(10, 12), struck_at=100.0, healed_at=110.0)
@@ -149,6 +154,23 @@ def test_several_reports_become_one_table(tmp_path: Path, capsys: pytest.Capture
     # Then sums and worst recoveries are ours, and stock's are by seed
     line = capsys.readouterr().out.splitlines()[-1]
     assert line == "| `flushall`: FLUSHALL | 0 | 20 | 13 | 0 | 0 | 0 | 3.0 / 3.0 | 4, 5 | 0, 0 | 0, 0 |"
+
+
+def test_a_fault_of_the_mixture_that_breaks_by_itself_is_told() -> None:
+    # Given a mixture, of which one fault has a bug, and another meets a server that is away
+    def fails(world: World, dice: random.Random) -> int:
+        raise AssertionError("nobody to strike")
+
+    def is_refused(world: World, dice: random.Random) -> int:
+        raise ConnectionRefusedError
+
+    surroundings = cast(World, SimpleNamespace(notes=[]))
+    campaign = Campaign(surroundings, seed=1, jobs=0, console=Console(stderr=True))
+    # When both are to strike
+    for act in (fails, is_refused):
+        campaign.strike(Fault(name=act.__name__, does="", act=act), random.Random(1))
+    # Then the first is among what the run deviated in, so that it does not pass
+    assert surroundings.notes == ["fails failed with AssertionError: nobody to strike"]
 
 
 def test_a_fault_that_nobody_knows_is_refused_with_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
