@@ -38,7 +38,11 @@ class Claims:
     @property
     def more(self) -> int:
         """Claims that are not listed although the row is about them."""
-        return self.jobs - len(self.listed) if self.listed else 0
+        return max(0, self.jobs - len(self.listed)) if self.is_in_doubt else 0
+
+    @property
+    def is_in_doubt(self) -> bool:
+        return self.is_suspect or self.unknown > 0
 
     @property
     def is_suspect(self) -> bool:
@@ -103,7 +107,7 @@ def _claims() -> list[Claims]:
 
 def _with_jobs(claims: list[Claims]) -> list[Claims]:
     """With the jobs of those that are in doubt: first those of which their worker has said nothing yet."""
-    doubtful = [claim.worker_id for claim in claims if claim.is_suspect or claim.unknown]
+    doubtful = [claim.worker_id for claim in claims if claim.is_in_doubt]
     mine = Q(worker_id__in=[worker_id for worker_id in doubtful if worker_id is not None])
     held = in_hand((mine | Q(worker_id=None)) if None in doubtful else mine, most=_LISTED)
     return [

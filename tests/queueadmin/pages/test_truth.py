@@ -1,15 +1,18 @@
 """Ledger beside broker, and periodic jobs: what the pages show is so, and what they offer does exactly that."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
-from queueadmin import presence
+from queueadmin import lifecycle, presence
 from queueadmin.broker import get_ledger_broker
 from queueadmin.models import Job, JobProgress, OperationLog
 from queueadmin.pages.base import url
+from queueadmin.pages.truth import _LISTED
 from queueadmin.states import State
 from queueadmin.sweep import Swept, report
-from tests.queueadmin.factories import WORKER, job_in, submitted
+from tests.queueadmin.factories import WORKER, job_in, new_job, submitted
 from tests.queueadmin.pages.test_base import client_with
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
@@ -70,6 +73,20 @@ def test_claims_in_doubt_are_listed_with_links() -> None:
     # And a worker that knows all that it has is no matter of doubt
     presence.beat(7, busy=3, unwritten=0, writer_lag=0)
     assert f"/admin/queueadmin/job/{theirs[1]}/change/" not in viewer.get(url("truth")).text
+
+
+def test_a_row_whose_claims_are_too_many_to_list_says_how_many_there_are() -> None:
+    # Given claims of two workers that nobody knows; those of the first were made earlier, and are all that is listed
+    jobs = [new_job() for _ in range(_LISTED + 3)]
+    lifecycle.submit(jobs)
+    earlier, later = [job.id for job in jobs[:_LISTED]], [job.id for job in jobs[_LISTED:]]
+    now = timezone.now()
+    Job.objects.filter(pk__in=earlier).update(state=State.PROCESSING, worker_id=98, claimed_at=now - timedelta(hours=1))
+    Job.objects.filter(pk__in=later).update(state=State.PROCESSING, worker_id=99, claimed_at=now)
+    # Then neither row looks as if there were nothing in doubt
+    page = client_with(*SEE).get(url("truth")).text
+    assert "<small>and 480 more</small>" in page
+    assert "<small>3 more</small>" in page
 
 
 def test_the_last_sweep_says_what_it_looked_at_and_what_it_published() -> None:
