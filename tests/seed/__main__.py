@@ -64,6 +64,9 @@ def _set_environment(options: argparse.Namespace, stack: ExitStack) -> None:
     database = options.database
     if database is None:
         database = stack.enter_context(servers.PostgresServer(options={"shared_buffers": "256MB"})).url()
+    # The pages are timed as the web server asks for them: its statements are not prepared (docs/adr/0020). Filling a
+    # ledger takes longer than a request may.
+    os.environ.update(QUEUEADMIN_PROCESS="web", DATABASE_STATEMENT_SECONDS="0")
     os.environ.update(
         ENV_FILE=str(directory / "empty.env"), DATA_DIR=str(directory), DATABASE_URL=database, REDIS_URL=valkey.url,
         ALLOWED_HOSTS="127.0.0.1,localhost,testserver", DJANGO_SETTINGS_MODULE="ingestion_site.settings",

@@ -99,7 +99,8 @@ def _page(wanted: Wanted) -> int:
 
 def _others(tenant: str, rounds: int) -> dict[str, float]:
     """The reads of one task, and the counts."""
-    task_id = IngestionTask.objects.filter(tenant=tenant).order_by("-created_at").values_list("pk", flat=True)[1000]
+    newest = IngestionTask.objects.filter(tenant=tenant).order_by("-created_at").values_list("pk", flat=True)[:1000]
+    task_id = list(newest)[-1]
     return {
         "status of one task": _median(lambda: selectors.find_task(task_id, tenant=tenant), rounds),
         "events of one task": _median(lambda: selectors.events(task_id, tenant=tenant), rounds),
