@@ -18,8 +18,11 @@ _MESSAGE_CHARACTERS = 500
 
 
 def started(held: Held) -> None:
-    """The attempt of an announced actor begins."""
-    logger.info("job started", extra={**held.context.describe(), "of": held.job.max_attempts})
+    """The attempt of an announced actor begins; `of` counts as attempts do, over all runs: those that burned nothing,
+    and those before somebody retried the job, may come again."""
+    job = held.job
+    of = job.attempt - 1 - job.failures + job.max_attempts
+    logger.info("job started", extra={**held.context.describe(), "of": of})
 
 
 def ended(held: Held, outcome: Outcome, *, announced: bool) -> None:

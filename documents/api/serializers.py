@@ -35,10 +35,13 @@ LONGEST_WAIT = 60
 MAX_PRIORITY = 9
 MAX_ATTEMPTS = 100
 MAX_FILE_SIZE = 2**63 - 1
+NO_OBJECT = "This must be a JSON object."
 
 
 class ReadingOptions(serializers.Serializer[Any]):
     """How to read the document, where that differs from the service's settings. Unknown fields are ignored."""
+
+    default_error_messages = {"invalid": NO_OBJECT}
 
     languages = Languages(
         required=False, help_text='For text recognition: what tesseract names them, such as ["deu", "eng"].'
@@ -46,12 +49,15 @@ class ReadingOptions(serializers.Serializer[Any]):
     ocr = serializers.ChoiceField(
         choices=["auto", "off", "force"],
         required=False,
+        error_messages={"invalid_choice": "ocr must be auto, off or force."},
         help_text="Text recognition: of pictures and pages without text (auto), never, or of every page of a PDF.",
     )
 
 
 class Submission(serializers.Serializer[Any]):
     """One document to ingest. Unknown fields are ignored."""
+
+    default_error_messages = {"invalid": NO_OBJECT}
 
     document_id = Identifier(max_length=255, help_text="The document's id on your side; repeated in every answer.")
     user_id = Identifier(max_length=255, help_text="Whose document it is on your side; repeated in every answer.")

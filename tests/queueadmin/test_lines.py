@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import dramatiq
 import pytest
 
-from queueadmin import context
+from queueadmin import context, lines
 from queueadmin.broker import LedgerRedisBroker
 from queueadmin.exceptions import JobError, PermanentJobError
+from queueadmin.hand import Hand
 from queueadmin.models import Job
 from queueadmin.origin import Origin, on_behalf_of
+from tests.queueadmin.factories import claimed, submitted
 from tests.servers import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -118,3 +121,18 @@ def test_a_job_that_a_job_sends_carries_the_same_request(broker: LedgerRedisBrok
         {"request_id": "r-9", "job_id": sent.message_id, "actor": "first", "attempt": 1,
          "worker": broker.runtime.identity.name}
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("attempt", "failures", "of"), [(1, 0, 4), (3, 2, 4), (5, 0, 8), (4, 2, 5)])
+def test_the_number_of_an_attempt_is_never_above_how_many_there_may_be(
+    caplog: pytest.LogCaptureFixture, attempt: int, failures: int, of: int
+) -> None:
+    """Attempts are counted over all runs: before somebody retried the job, and those that burned nothing."""
+    caplog.set_level(logging.INFO)
+    # Given a claimed job that may fail four times in a run
+    job = replace(claimed(submitted()), attempt=attempt, failures=failures, max_attempts=4)
+    held = Hand(threads=1).take([], [job])[0]
+    # When it begins
+    lines.started(held)
+    # Then
+    assert [(line["attempt"], line["of"]) for line in lines_of(caplog)] == [(attempt, of)]

@@ -238,6 +238,19 @@ def test_what_cannot_be_meant_is_refused_by_its_name(api: Api, field: str, value
     assert list(problem["errors"]) == [field]
 
 
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        ([], "", "This must be a JSON object."),
+        (submission(options=[]), "options", "This must be a JSON object."),
+        (submission(options={"ocr": "always"}), "options", "ocr must be auto, off or force."),
+    ],
+)
+def test_a_refusal_says_what_is_allowed(api: Api, body: Any, field: str, message: str) -> None:
+    problem = assert_problem(api.post(PROCESS, body), 400, "invalid_request")
+    assert message in str(problem["errors"][field] if field else problem)
+
+
 def test_a_full_queue_is_a_503_with_retry_after_and_nothing_stored(api: Api) -> None:
     # Given a queue with room for two
     broker = get_ledger_broker()
