@@ -19,6 +19,9 @@ _POISON_SECONDS = 60.0
 """A poisonous job needs three deaths, and a worker takes seconds to start."""
 
 
+_EXIT_BURIED = 70
+"""`queueadmin.worker.EXIT_BURIED`, without Django."""
+
 _LEADER_SECONDS = 8.0
 """Longer than the lease of the dispatcher's leader, shorter than a worker may be silent."""
 
@@ -86,11 +89,20 @@ def deploy(world: World, dice: random.Random) -> None:
     """SIGTERM to one worker after the other, twice, without waiting for the first to be back; over when all are."""
     for _ in range(2):
         for master in world.fleet.masters:
-            was_up = master.is_ready and bool(master.workers())  # one that another fault took down drains nothing
+            workers = [worker.pid for worker in master.workers()] if master.is_ready else []
             code, took = world.fleet.deploy(master)
-            if was_up and (code != 0 or took > DRAIN_SECONDS):
+            # One that another fault took down drains nothing; one that was condemned while it was cut off says so.
+            condemned = code == _EXIT_BURIED and _buried(world, workers)
+            if workers and not condemned and (code != 0 or took > DRAIN_SECONDS):
                 world.notes.append(f"a drain ended with {code} after {took:.1f} s")
     world.fleet.wait_ready()
+
+
+def _buried(world: World, pids: list[int]) -> bool:
+    query = "SELECT count(*) FROM queueadmin_workerprocess WHERE pid = ANY(%s) AND buried_at IS NOT NULL"
+    with world.sql() as connection:
+        row = connection.execute(query, [pids]).fetchone()
+    return bool(row and row[0])
 
 
 def poison(world: World, dice: random.Random) -> None:
